@@ -1,0 +1,1 @@
+"""What was said, by whom, when, and proof that it was not changed. Knows no payload."""
