@@ -1,0 +1,46 @@
+"""Writing files so that a kill or a power cut leaves the old one or the new one, never half of either."""
+
+import os
+import secrets
+from pathlib import Path
+
+__all__ = ["replace_durably", "replace_whole", "sync_directory"]
+
+
+def replace_whole(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
+    """Puts ``data`` at ``path`` in one step: readers see the old file or the new, whole.
+
+    Args:
+        path: the file; its directory must exist.
+        data: its new content.
+        mode: its permissions, whatever the umask.
+        durable: force the content to the disk before the name appears.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            if durable:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Like :func:`replace_whole`, and on the disk when it returns, its name included."""
+    replace_whole(path, data, mode=mode, durable=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Forces a directory's names to the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
