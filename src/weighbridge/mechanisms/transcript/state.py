@@ -124,19 +124,27 @@ def capture(subjects: Subjects, *, step: int, generators: "Mapping[str, Any] | N
         _flatten(name, holder.state_dict(), tensors, plain)
     states = generators if generators is not None else generator_states()
     tensors["generator/torch"] = states["torch"]
-    plain["generator/numpy"] = states["numpy"]
-    plain["generator/python"] = states["python"]
+    plain.update(_plain_generators(states))
     return TrainingState(tensors, plain)
 
 
 def generator_states() -> dict[str, Any]:
-    """Returns the states of Python's, NumPy's and PyTorch's global random number generators."""
-    version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    """Returns the states of Python's, NumPy's and PyTorch's global random number generators, as they give them."""
     return {
         "torch": torch.get_rng_state(),
-        "numpy": [str(name), np.asarray(keys).tolist(), int(position), int(has_gauss), float(cached)],
-        "python": [version, list(internal), gauss],
+        "numpy": np.random.get_state(legacy=True),
+        "python": random.getstate(),
+    }
+
+
+def _plain_generators(states: Mapping[str, Any]) -> dict[str, Any]:
+    version, internal, gauss = states["python"]
+    name, keys, position, has_gauss, cached = states["numpy"]
+    return {
+        "generator/numpy": [
+            str(name), np.asarray(keys).tolist(), int(position), int(has_gauss), float(cached)
+        ],
+        "generator/python": [version, list(internal), gauss],
     }
 
 

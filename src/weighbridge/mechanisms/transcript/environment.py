@@ -1,0 +1,120 @@
+"""What a program ran with: code tree, interpreter, packages, threads, processor. Recorded, and compared on replay."""
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+
+from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.state import canonical
+
+__all__ = ["CODE_TREE_LIMIT_BYTES", "NUMERIC_VARIABLES", "CodeTree", "describe_environment", "differences"]
+
+CODE_TREE_LIMIT_BYTES = 1 << 20
+"""A code tree above 1 MiB could smuggle weights into the recomputation of the initial state."""
+
+NUMERIC_VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG",
+    "MKL_CBWR",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+"""Environment variables that change numbers; recorded, and set again on replay."""
+
+_EXCLUDED_PARTS = frozenset({"__pycache__", ".git", ".venv", "node_modules"})
+
+
+@dataclass(frozen=True)
+class CodeTree:
+    """A program's own files, by relative path, with one digest over all of them."""
+
+    root: Path
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def read(cls, root: Path, *, suffixes: tuple[str, ...] = (".py", ".json", ".toml", ".yaml", ".yml")) -> "CodeTree":
+        """Reads the tree under ``root``: regular files with these suffixes, hidden and cache folders left out.
+
+        Raises:
+            InputError: the tree is larger than 1 MiB or not readable.
+        """
+        files: dict[str, bytes] = {}
+        total = 0
+        root = root.resolve()
+        for path in sorted(root.rglob("*")):
+            relative = path.relative_to(root)
+            hidden = any(part.startswith(".") or part in _EXCLUDED_PARTS for part in relative.parts)
+            if hidden or path.is_symlink() or not path.is_file() or path.suffix not in suffixes:
+                continue
+            total += path.stat().st_size
+            if total > CODE_TREE_LIMIT_BYTES:
+                raise InputError(
+                    "the code tree is larger than 1 MiB",
+                    where=root,
+                    mend="keep the training program in a folder of its own, or pass code=FOLDER to start",
+                )
+            files[relative.as_posix()] = path.read_bytes()
+        return cls(root, files)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the sorted list of paths and file digests (32 bytes)."""
+        listing = [[name, hashlib.sha256(data).hexdigest()] for name, data in sorted(self.files.items())]
+        return hashlib.sha256(b"weighbridge/code/1" + canonical(listing)).digest()
+
+    def write(self, folder: Path) -> None:
+        """Writes the files below ``folder``.
+
+        Raises:
+            EvidenceError: a path would leave the folder.
+        """
+        for name, data in self.files.items():
+            pure = PurePosixPath(name)
+            if pure.is_absolute() or ".." in pure.parts:
+                raise EvidenceError("path leaves the code tree", where=name)
+            path = folder / pure
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Returns interpreter, packages, threads, processor and numeric settings as plain data.
+
+    A package is named by version and by the digest of its RECORD, which lists the digest of each of its files.
+    """
+    packages: dict[str, list[str]] = {}
+    for distribution in metadata.distributions():
+        name = (distribution.metadata["Name"] or "").lower()
+        record = distribution.read_text("RECORD") or ""
+        if name in {"torch", "numpy", "safetensors", "blake3"}:
+            packages[name] = [distribution.version, hashlib.sha256(record.encode()).hexdigest()]
+    return {
+        "python": platform.python_version(),
+        "implementation": sys.implementation.name,
+        "packages": packages,
+        "threads": torch.get_num_threads(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "default_dtype": str(torch.get_default_dtype()),
+        "variables": {name: os.environ[name] for name in NUMERIC_VARIABLES if name in os.environ},
+    }
+
+
+def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    """Returns one sentence for each way in which two environments differ, in a fixed order."""
+    found = []
+    for key in sorted(set(recorded) | set(present)):
+        if recorded.get(key) != present.get(key):
+            found.append(f"{key}: recorded {recorded.get(key)!r}, here {present.get(key)!r}")
+    return found

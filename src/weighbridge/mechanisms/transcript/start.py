@@ -1,0 +1,264 @@
+"""``weighbridge.start``: commits to a run, waits for the log, seeds the program, and hands back the loop."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.keys import FileSigner, Signer
+from weighbridge.evidence.spool import SpoolClient
+from weighbridge.evidence.statement import sign_statement, verify_statement
+from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.transcript.anchors import read_anchor
+from weighbridge.mechanisms.transcript.commitment import (
+    COMMITMENT,
+    Opening,
+    derive_seed,
+    NONCE,
+    salt_for,
+)
+from weighbridge.mechanisms.transcript.data import Dataset
+from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.environment import CodeTree, describe_environment
+from weighbridge.mechanisms.transcript.journal import read_segment, segment_paths
+from weighbridge.mechanisms.transcript.recorder import Recording, Resumption, seed_generators
+from weighbridge.mechanisms.transcript.replaying import Replaying
+
+__all__ = ["start"]
+
+_WAIT_SECONDS = 60.0
+
+
+def start(
+    *,
+    data: Any,
+    config: Mapping[str, Any],
+    steps: int | None = None,
+    batch_size: int | None = None,
+    stride: int = 10,
+    code: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    flop_per_step: float | None = None,
+    parent: str | None = None,
+    resume: str | os.PathLike[str] | None = None,
+) -> Recording | Replaying:
+    """Commits to a run before its model is built, and seeds the program from what the log answers.
+
+    Call it before anything random happens and before the model is built; then loop over what it returns::
+
+        run = weighbridge.start(data="corpus.npy", config={"steps": 100, "batch_size": 8, "width": 160})
+        model, optimizer = build(run.config)
+        for batch in run:
+            loss = model(batch)
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+
+    Args:
+        data: path of a ``.npy`` file (rows are items; mapped, not read), an array, a tensor, or a mapping of them.
+        config: everything that the program is configured by, as plain data. Committed, salted.
+        steps: steps to take; default ``config["steps"]``.
+        batch_size: items a step; default ``config["batch_size"]``.
+        stride: steps between committed digests of the full state.
+        code: folder of the program's own files; default the main script's folder.
+        store: folder for transcripts; default ``$WEIGHBRIDGE_RUNS`` or ``weighbridge-runs``.
+        flop_per_step: the operator's declaration, in FLOP; the verifier counts for itself.
+        parent: id of the run whose final weights this one starts from.
+        resume: folder of an interrupted run to continue in a new segment (or ``$WEIGHBRIDGE_RESUME``).
+
+    Environment: ``WEIGHBRIDGE_SPOOL`` (folder of the log's keeper), ``WEIGHBRIDGE_KEY`` (operator's key file),
+    ``WEIGHBRIDGE_ROOTS`` (trust roots, which vouch for the inspector), ``WEIGHBRIDGE_RUNS``, ``WEIGHBRIDGE_RESUME``. Without a spool the run is recorded but bound to nothing that
+    anybody else saw, and says so.
+
+    Returns:
+        The run: iterate over it; ``run.seed``, ``run.step`` and ``run.config`` are for the program to read.
+
+    Raises:
+        InputError: something given cannot be used; the message says what and how to mend it.
+        EvidenceError: the log refused the commitment or did not answer in time.
+    """
+    plan = os.environ.get("WEIGHBRIDGE_REPLAY")
+    try:
+        config = json.loads(json.dumps(dict(config), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"is not plain data ({error})", where="config", mend="use numbers, strings, lists") from error
+    steps = _count("steps", steps, config)
+    batch_size = _count("batch_size", batch_size, config)
+    dataset = Dataset.of(data)
+    if plan is not None:
+        return Replaying.from_plan(Path(plan), data=dataset, config=config, steps=steps, batch_size=batch_size)
+    if stride < 1:
+        raise InputError("must be at least 1", where="stride")
+
+    resume = resume or os.environ.get("WEIGHBRIDGE_RESUME")
+    tree = CodeTree.read(Path(code) if code is not None else _program_folder())
+    contents = {
+        "data": {"root": dataset.root.hex(), **dataset.describe()},
+        "code": {"digest": tree.digest.hex(), "root": str(tree.root)},
+        "config": config,
+        "environment": describe_environment(),
+        "program": {"arguments": _arguments(), "directory": str(Path.cwd())},
+        "loop": {"steps": steps, "batch_size": batch_size, "stride": stride},
+    }
+    discovery = Discovery()
+    signer = FileSigner.load(Path(key)) if (key := os.environ.get("WEIGHBRIDGE_KEY")) else None
+    spool = SpoolClient(Path(folder)) if (folder := os.environ.get("WEIGHBRIDGE_SPOOL")) else None
+    if spool is not None and signer is None:
+        raise InputError("is set but WEIGHBRIDGE_KEY is not", where="WEIGHBRIDGE_SPOOL", mend="name the key file")
+
+    resumption: Resumption | None = None
+    if resume:
+        run_folder = Path(resume)
+        opening, run, seed, resumption = _resume(run_folder, contents)
+    else:
+        opening = Opening.fresh(contents)
+        public = {"steps": steps, "flop_per_step": flop_per_step, "parent": parent}
+        chips = [chip] if (chip := os.environ.get("WEIGHBRIDGE_CHIP")) else []
+        payload = opening.commitment(chips=chips, public=public)
+        base = Path(store or os.environ.get("WEIGHBRIDGE_RUNS") or "weighbridge-runs")
+        run_folder, run, seed = _commit(base, payload, opening, signer, spool)
+        tree.write(run_folder / "code")
+    recording = Recording(
+        folder=run_folder,
+        run=run,
+        seed=seed,
+        key=opening.key,
+        data=dataset,
+        steps=steps,
+        batch_size=batch_size,
+        stride=stride,
+        discovery=discovery,
+        signer=signer,
+        spool=spool,
+        resumption=resumption,
+        config=config,
+    )
+    seed_generators(seed)
+    return recording
+
+
+def _count(name: str, given: int | None, config: Mapping[str, Any]) -> int:
+    value = given if given is not None else config.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(
+            f"is {value!r}, not a whole number above 0", where=name, mend=f"pass {name}= or put it into config"
+        )
+    return value
+
+
+def _program_folder() -> Path:
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if main is None:
+        raise InputError("cannot be found in an interactive session", where="code", mend="pass code=FOLDER")
+    return Path(main).resolve().parent
+
+
+def _arguments() -> list[str]:
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    return [str(Path(main).resolve()) if main else "", *sys.argv[1:]]
+
+
+def _commit(
+    base: Path, payload: dict[str, Any], opening: Opening, signer: Signer | None, spool: SpoolClient | None
+) -> tuple[Path, str, bytes]:
+    """Logs the commitment, waits for the inspector's answer, and returns folder, run id and seed."""
+    if signer is None:
+        run = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+        raw = None
+    else:
+        raw = sign_statement(signer, kind=COMMITMENT, subject="run", payload=payload)
+        run = hashlib.sha256(raw).hexdigest()
+    folder = base / run[:16]
+    (folder / "anchors").mkdir(parents=True)
+    (folder / "progress").mkdir()
+    opening.write(folder / "opening.json")
+    if raw is None or spool is None:
+        print(
+            "weighbridge: no log is named (WEIGHBRIDGE_SPOOL), so this run is bound to nothing that an inspector"
+            " saw: its transcript cannot support a verdict",
+            file=sys.stderr,
+        )
+        if raw is not None:
+            (folder / "commitment.cose").write_bytes(raw)
+        return folder, run, derive_seed(commitment_id=run, inspector_nonce=opening.nonce)
+    (folder / "commitment.cose").write_bytes(raw)
+    identifier = spool.submit(raw)
+    (folder / "commitment.receipt").write_bytes(spool.wait(identifier, timeout=_WAIT_SECONDS))
+    answer = _wait_for_answer(spool.directory / "out" / f"{identifier}.answer")
+    (folder / "nonce.cose").write_bytes(answer)
+    logged = spool.wait(hashlib.sha256(answer).hexdigest(), timeout=_WAIT_SECONDS)
+    (folder / "nonce.receipt").write_bytes(logged)
+    return folder, run, _seed_of(folder, run, opening)
+
+
+def _wait_for_answer(path: Path) -> bytes:
+    """Waits for the inspector's nonce, which the keeper lays beside the receipt."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise EvidenceError(
+                "the inspector did not answer the commitment within a minute",
+                where=path,
+                mend="see that the log's keeper runs with an inspector's nonce key",
+            )
+        time.sleep(0.01)
+    return path.read_bytes()
+
+
+def _resume(folder: Path, contents: Mapping[str, Any]) -> tuple[Opening, str, bytes, Resumption]:
+    """Finds the newest usable anchor of an interrupted run; nothing of the run may have changed since."""
+    opening = Opening.read(folder / "opening.json")
+    for name in ("data", "code", "config", "loop"):
+        if opening.contents.get(name) != contents[name]:
+            raise InputError(
+                "is not what the run was committed with", where=folder, field=name, mend="start a new run instead"
+            )
+    paths = segment_paths(folder)
+    last = read_segment(paths[-1])
+    if last.complete and last.events[-1].data.get("finished"):
+        raise InputError("has finished", where=folder, mend="start a new run")
+    anchors = [
+        (event.data["step"], event.data["anchor"], event.data["state"])
+        for path in paths
+        for event in read_segment(path).events
+        if "anchor" in event.data
+    ]
+    reached = max((int(e.data["step"]) + 1 for e in last.events if e.type == "step"), default=0)
+    for step, name, digest in sorted(anchors, key=lambda a: a[0], reverse=True):
+        try:
+            state = read_anchor(folder / "anchors" / name)
+        except EvidenceError:
+            continue
+        if state.plain["step"] == step and state.digest(salt_for(opening.key, f"state/{step}")).hex() == digest:
+            run = str(last.events[0].data["run"]) if last.events else folder.name
+            resumption = Resumption(
+                segment=len(paths),
+                parent=paths[-1].name,
+                parent_head=last.head.hex(),
+                anchor=name,
+                step=int(step),
+                state=state,
+                lost_steps=max(0, reached - int(step)),
+            )
+            return opening, run, _seed_of(folder, run, opening), resumption
+    raise EvidenceError("has no anchor that matches its journal", where=folder, mend="start a new run")
+
+
+def _seed_of(folder: Path, run: str, opening: Opening) -> bytes:
+    """Returns the run's seed from the inspector's signed answer, or from the operator's nonce where none is."""
+    answer = folder / "nonce.cose"
+    if not answer.exists():
+        return derive_seed(commitment_id=run, inspector_nonce=opening.nonce)
+    directory = os.environ.get("WEIGHBRIDGE_ROOTS")
+    if directory is None:
+        raise InputError(
+            "is not set, so nobody's nonce can be verified", where="WEIGHBRIDGE_ROOTS", mend="name the trust roots"
+        )
+    roots = TrustRoots.load(Path(directory))
+    statement = verify_statement(answer.read_bytes(), roots, kind=NONCE, role="inspector")
+    if statement.payload.get("run") != run or not isinstance(statement.payload.get("nonce"), str):
+        raise EvidenceError("does not answer this run's commitment", where=answer)
+    return derive_seed(commitment_id=run, inspector_nonce=bytes.fromhex(str(statement.payload["nonce"])))
