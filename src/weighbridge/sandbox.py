@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -100,11 +100,13 @@ def interpreter_binds() -> tuple[Bind, ...]:
     return tuple(Bind(path) for path in kept)
 
 
-def run_isolated(command: Sequence[str], sandbox: Sandbox) -> IsolatedResult:
+def run_isolated(
+    command: Sequence[str], sandbox: Sandbox, *, observer: Callable[[int], None] | None = None
+) -> IsolatedResult:
     """Runs a command in a sandbox of its own and waits for it.
 
     The command has no network, no other process in sight, no capability, and sees only the sandbox's binds
-    over an empty root.
+    over an empty root. ``observer`` is called with the outer process id, about a hundred times a second.
 
     Returns:
         The exit status (128 + signal number for a signal), the last 20,000 characters of output, times.
@@ -132,7 +134,7 @@ def run_isolated(command: Sequence[str], sandbox: Sandbox) -> IsolatedResult:
         arguments += bind.arguments()
     for name, value in sandbox.environment.items():
         arguments += ["--setenv", name, value]
-    arguments += ["--chdir", str(sandbox.working_directory), "--", *command]
+    arguments += ["--dir", str(sandbox.working_directory), "--chdir", str(sandbox.working_directory), "--", *command]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (sandbox.memory_bytes,) * 2)
@@ -163,6 +165,8 @@ def run_isolated(command: Sequence[str], sandbox: Sandbox) -> IsolatedResult:
             timed_out = True
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+        if observer is not None:
+            observer(process.pid)
         time.sleep(0.01)
     tail.join()
     wall = time.monotonic() - began

@@ -6,6 +6,7 @@ outside with digests that were logged before, which this side is never given.
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -124,6 +125,7 @@ class Replaying:
         self._hooks.remove()
         self._say({"type": "end", "cpu_ns": time.process_time_ns()})
         self._log.close()
+        sys.stdout.flush()
         os._exit(0)  # what the program does after training is no part of the run
 
     def _walk(self, leg: Leg) -> Iterator[Any]:

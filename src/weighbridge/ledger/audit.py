@@ -1,0 +1,249 @@
+"""The audit of one run: replay in a sandbox, and every drawn snapshot explained by what replay passed through."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weighbridge.errors import WeighbridgeError
+from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.ledger.match import Explanation, PlacedBytes, explain
+from weighbridge.mechanisms.chip.leaves import LeafTable
+from weighbridge.mechanisms.transcript.data import Dataset
+from weighbridge.mechanisms.transcript.plans import plan_freezes
+from weighbridge.mechanisms.transcript.replay import Replay, replay
+from weighbridge.mechanisms.transcript.state import TrainingState, tensor_bytes
+from weighbridge.mechanisms.transcript.transcript import Freeze, Transcript
+from weighbridge.mechanisms.transcript.verify import (
+    check_environment,
+    check_initial_state,
+    check_journal,
+    compare_replay,
+)
+
+__all__ = ["RecordAudit", "RunAudit", "audit_run", "lower_envelope"]
+
+BLOCK_STEPS = 10
+"""Steps whose mean CPU time is compared: shorter blocks would take a lucky step for the price of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordAudit:
+    """One snapshot record explained, or not, by a run's replayed states."""
+
+    chip: str
+    sequence: int
+    steps: tuple[int, ...]
+    explanation: Explanation
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain JSON data."""
+        return {
+            "chip": self.chip,
+            "sequence": self.sequence,
+            "steps": list(self.steps),
+            **self.explanation.as_dict(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAudit:
+    """What the verifier found out about one run.
+
+    Attributes:
+        run: run id.
+        chips: chips that the commitment names.
+        accepted: whether it may cover anything: no check of it failed.
+        findings: every check made.
+        records: the drawn snapshot records, explained.
+        claims: record sequences that the transcript claims, by chip, with the boot.
+        steps: steps trained, redone ones included.
+        replayed_steps: steps replayed.
+        step_cpu_s: least CPU seconds a step needs, measured in replay.
+        flop_per_step: counted by the verifier.
+        declared_flop_per_step: the operator's word.
+        startup_cpu_s: CPU seconds of the replayed program before its first step.
+        baseline_bytes: most non-zero bytes that the replayed program held beside its explained state; 0 unmeasured.
+        parent: declared parent's run id.
+    """
+
+    run: str
+    chips: tuple[str, ...]
+    accepted: bool
+    findings: tuple[Finding, ...]
+    records: tuple[RecordAudit, ...]
+    claims: tuple[dict[str, Any], ...]
+    steps: int
+    replayed_steps: int
+    step_cpu_s: float
+    flop_per_step: float
+    declared_flop_per_step: float
+    startup_cpu_s: float
+    baseline_bytes: int
+    parent: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain JSON data: the payload of the inspector's audit statement."""
+        return {
+            **self.__dict__,
+            "chips": list(self.chips),
+            "findings": [finding.as_dict() for finding in self.findings],
+            "records": [record.as_dict() for record in self.records],
+            "claims": list(self.claims),
+        }
+
+
+def lower_envelope(step_cpu_s: Sequence[float]) -> float:
+    """Returns the least mean CPU time a step over blocks of ten: what the declared steps need at least.
+
+    The spread between blocks is the honest slack; taking the least charges it to the operator instead of forgiving
+    it (protocol section 4.4).
+    """
+    blocks = [step_cpu_s[i : i + BLOCK_STEPS] for i in range(0, len(step_cpu_s), BLOCK_STEPS)]
+    whole = [block for block in blocks if len(block) == BLOCK_STEPS] or blocks
+    return min((sum(block) / len(block) for block in whole if block), default=0.0)
+
+
+def audit_run(
+    transcript: Transcript,
+    tables: Mapping[tuple[str, int], LeafTable],
+    *,
+    drawn: Callable[[str, int], bool] = lambda chip, sequence: True,
+    core: int | None = None,
+    scratch: Path | None = None,
+    data: Path | None = None,
+    observer: Callable[[int], None] | None = None,
+    baseline: Callable[[], int] = lambda: 0,
+) -> RunAudit:
+    """Audits one run against the snapshot records of its chips.
+
+    Args:
+        transcript: the opened run.
+        tables: leaf tables by chip and sequence, already checked against the signed roots.
+        drawn: which records are audited.
+        core: processor that the chip was, so that times compare.
+        scratch: folder for temporary files.
+        data: the training data as handed over, if not at its committed path.
+        observer: called with the sandbox's process id while replay runs (to measure its memory).
+        baseline: returns what the observer measured.
+    """
+    findings = [*check_journal(transcript), check_environment(transcript)]
+    findings.append(check_initial_state(transcript, core=core, scratch=scratch))
+    public = transcript.commitment.payload if transcript.commitment else {}
+    declared = public.get("declared") or {}
+    common: dict[str, Any] = {
+        "run": transcript.run,
+        "chips": tuple(str(chip) for chip in public.get("chips", [])),
+        "claims": tuple(
+            {"chip": f.chip, "boot": f.boot, "first": f.first, "last": f.last, "step": f.step}
+            for f in transcript.freezes
+        ),
+        "steps": transcript.steps_taken,
+        "declared_flop_per_step": float(declared.get("flop_per_step") or 0.0),
+        "parent": declared.get("parent"),
+    }
+    wanted = [f for f in transcript.freezes if any(drawn(f.chip, s) for s in range(f.first, f.last + 1))]
+    failed = [f for f in findings if f.outcome is Outcome.FAIL]
+    if failed:
+        return _rejected(common, findings)
+    plan = plan_freezes(transcript, wanted)
+    try:
+        with replay(
+            transcript,
+            legs=plan.legs,
+            captures=plan.captures,
+            digests=plan.digests,
+            data=data,
+            count_flop=True,
+            core=core,
+            scratch=scratch,
+            observer=observer,
+        ) as outcome:
+            findings += compare_replay(transcript, outcome)
+            records = tuple(_explain_all(transcript, outcome, wanted, tables, drawn, data))
+    except WeighbridgeError as error:
+        findings.append(_failed_replay(transcript, str(error)))
+        return _rejected(common, findings)
+    return RunAudit(
+        **common,
+        accepted=not any(f.outcome is Outcome.FAIL for f in findings),
+        findings=tuple(findings),
+        records=records,
+        replayed_steps=plan.steps,
+        step_cpu_s=lower_envelope(outcome.step_cpu_s),
+        flop_per_step=outcome.flop_per_step or 0.0,
+        startup_cpu_s=outcome.startup_cpu_s,
+        baseline_bytes=baseline(),
+    )
+
+
+def _rejected(common: Mapping[str, Any], findings: Sequence[Finding]) -> RunAudit:
+    return RunAudit(
+        **common,
+        accepted=False,
+        findings=tuple(findings),
+        records=(),
+        replayed_steps=0,
+        step_cpu_s=0.0,
+        flop_per_step=0.0,
+        startup_cpu_s=0.0,
+        baseline_bytes=0,
+    )
+
+
+def _failed_replay(transcript: Transcript, reason: str) -> Finding:
+    return Finding(
+        check="transcript.replay",
+        subject=transcript.run,
+        outcome=Outcome.FAIL,
+        reason=f"the run could not be replayed: {reason}",
+        evidence=(transcript.commitment.id,) if transcript.commitment else (),
+        redo=f"weighbridge transcript verify {transcript.folder.name}",
+    )
+
+
+def _explain_all(
+    transcript: Transcript,
+    outcome: Replay,
+    freezes: Sequence[Freeze],
+    tables: Mapping[tuple[str, int], LeafTable],
+    drawn: Callable[[str, int], bool],
+    data: Path | None,
+) -> Iterator[RecordAudit]:
+    arrays = _committed_arrays(transcript, data) if any(f.data for f in freezes) else {}
+    for freeze in freezes:
+        candidates = [list(_placed(freeze, outcome.captured(step), arrays)) for step in freeze.candidates]
+        for sequence in range(freeze.first, freeze.last + 1):
+            table = tables.get((freeze.chip, sequence))
+            if table is not None and drawn(freeze.chip, sequence):
+                yield RecordAudit(
+                    chip=freeze.chip,
+                    sequence=sequence,
+                    steps=freeze.candidates,
+                    explanation=explain(table, candidates),
+                )
+
+
+def _committed_arrays(transcript: Transcript, data: Path | None) -> dict[str, memoryview]:
+    path = data or transcript.contents["data"]["path"]
+    if path is None:
+        return {}
+    dataset = Dataset.of(path)
+    return {f"data/{name}": memoryview(array.reshape(-1).view("u1")) for name, array in dataset.arrays.items()}
+
+
+def _placed(freeze: Freeze, state: TrainingState, arrays: Mapping[str, memoryview]) -> Iterator[PlacedBytes]:
+    for name, address, size in freeze.layout:
+        tensor = state.tensors.get(name)
+        if tensor is not None and tensor.numel() * tensor.element_size() == size:
+            yield PlacedBytes(_kind(name), address, tensor_bytes(tensor))
+    for name, address, size in freeze.data:
+        content = arrays.get(name)
+        if content is not None and len(content) == size:
+            yield PlacedBytes("data", address, content)
+
+
+def _kind(name: str) -> str:
+    if "/parameter/" in name:
+        return "weights"
+    return "buffers" if "/buffer/" in name else name.split("/")[0].rstrip("0123456789")
