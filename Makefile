@@ -1,0 +1,57 @@
+# Two commands do everything: `make demo` and `make test`. Each sets the machine up first, if it has to.
+# The stamp depends on the lock, so a changed lock installs again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= demo-out
+TORCH := torch==2.13.0
+
+.PHONY: demo test bench lint setup clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo "make demo            train real models under watch and say what could have been hidden (OUT=demo-out)"
+	@echo "make test            linters, types, import contracts and the tests"
+	@echo "make bench [NAME=…]  one JSON line a figure"
+
+setup: $(STAMP) system
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "weighbridge needs Python 3.11 or newer; set PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+# Replay runs code that is not ours: it needs bubblewrap, which pip cannot bring.
+.PHONY: system
+system:
+	@command -v bwrap >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    (apt-get install -y -q bubblewrap || (apt-get update -q && apt-get install -y -q bubblewrap)) >/dev/null; \
+	  else echo "weighbridge needs bubblewrap: sudo apt-get install bubblewrap"; exit 1; fi; }
+
+demo: setup
+	$(BIN)/weighbridge demo --out $(OUT)
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	@$(BIN)/python benchmarks/run.py $(NAME)
+
+clean:
+	rm -rf $(VENV) $(OUT) $(OUT).roots

@@ -1,0 +1,49 @@
+"""The command ``weighbridge``: mounts each room's commands and turns errors into one sentence."""
+
+import sys
+
+import typer
+
+from weighbridge.errors import WeighbridgeError
+
+__all__ = ["build", "main"]
+
+
+def build() -> typer.Typer:
+    """Returns the whole command line."""
+    from weighbridge.app import (
+        assess_commands,
+        chip_commands,
+        demo_commands,
+        log_commands,
+        plan_commands,
+        registry_commands,
+        transcript_commands,
+    )
+
+    app = typer.Typer(
+        name="weighbridge",
+        help="Could these chips have trained something against the rules? A number, and a proof.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.add_typer(chip_commands.app, name="chip", help="Chips: run a command under watch, verify its records.")
+    app.add_typer(transcript_commands.app, name="transcript", help="Transcripts of training runs: show, verify.")
+    app.add_typer(log_commands.app, name="log", help="The transparency log: show, verify, prove, export, keep.")
+    app.add_typer(registry_commands.app, name="registry", help="The directory of chips and its findings.")
+    app.add_typer(plan_commands.app, name="plan", help="How much to look at, and what it would catch.")
+    assess_commands.mount(app)
+    demo_commands.mount(app)
+    return app
+
+
+def main() -> None:
+    """Runs the command line; an error is one sentence on standard error and exit status 2."""
+    try:
+        build()()
+    except WeighbridgeError as error:
+        print(f"weighbridge: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(141)
