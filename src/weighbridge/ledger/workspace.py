@@ -1,0 +1,122 @@
+"""The evidence of one inspection, opened and verified: the log first, then everything that it names.
+
+A workspace is a folder::
+
+    log/                 the exported log; every statement is in it, and nothing counts that is not
+    chips/CHIP/          leaves/SEQUENCE.leaves and salts/SEQUENCE.salt, opened in the sealed room
+    runs/RUN/            transcripts (the first 16 digits of the run's id)
+    data/ROOT.npy        training data that operators handed over, by data root
+    audits/RUN.cose      the inspector's audits, if made
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.certificates import Role
+from weighbridge.evidence.log import ExportedLog
+from weighbridge.evidence.statement import Statement, verify_statement
+from weighbridge.evidence.trust import TrustRoots
+
+__all__ = ["KINDS", "Logged", "Workspace"]
+
+KINDS: Mapping[str, frozenset[Role]] = {
+    "chip-record": frozenset({Role.CHIP}),
+    "run-commitment": frozenset({Role.OPERATOR}),
+    "run-progress": frozenset({Role.OPERATOR}),
+    "run-nonce": frozenset({Role.INSPECTOR}),
+    "inspection-plan": frozenset({Role.INSPECTOR}),
+    "inspection-challenge": frozenset({Role.INSPECTOR}),
+    "inspection-close": frozenset({Role.INSPECTOR}),
+    "run-audit": frozenset({Role.INSPECTOR}),
+    "custody-event": frozenset({Role.MAKER, Role.REGISTRAR, Role.DISTRIBUTOR, Role.OPERATOR}),
+}
+"""Who may say what: a statement of another kind, or by another role, is no evidence."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A verified statement, and where and when the log took it."""
+
+    statement: Statement
+    index: int
+    time: float
+
+    @property
+    def payload(self) -> Mapping[str, object]:
+        """The statement's payload."""
+        return self.statement.payload
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An opened workspace: its log verified whole, every statement's signature and role checked."""
+
+    folder: Path
+    roots: TrustRoots
+    log: ExportedLog
+    by_kind: Mapping[str, tuple[Logged, ...]] = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, roots: TrustRoots) -> "Workspace":
+        """Opens and verifies.
+
+        1. The log's export is whole and signed by the trusted log key.
+        2. It extends the checkpoint that the inspector kept, if the trust roots have one.
+        3. Every statement verifies to the trust roots and is of a kind that its signer's role may say.
+
+        Raises:
+            EvidenceError, InputError: naming what does not hold.
+        """
+        if not (folder / "log").is_dir():
+            raise InputError("has no log/", where=folder, mend="name a workspace or a report's folder")
+        if roots.log_key is None:
+            raise InputError("name no log key", where="trust roots", mend="add log.vkey")
+        log = ExportedLog.open(folder / "log", roots.log_key)
+        if roots.checkpoint is not None:
+            log.consistent_with(roots.checkpoint)
+        by_kind: dict[str, list[Logged]] = {}
+        for entry, raw in log.entries():
+            statement = verify_statement(raw, roots)
+            allowed = KINDS.get(statement.kind)
+            if allowed is None or statement.role not in allowed:
+                raise EvidenceError(
+                    f"a {statement.role} may not make a statement of kind {statement.kind}",
+                    where=f"log entry {entry.index}",
+                )
+            by_kind.setdefault(statement.kind, []).append(Logged(statement, entry.index, entry.integrated_at))
+        return cls(folder, roots, log, {kind: tuple(items) for kind, items in by_kind.items()})
+
+    def of_kind(self, kind: str) -> tuple[Logged, ...]:
+        """Returns the log's statements of one kind, in order."""
+        return self.by_kind.get(kind, ())
+
+    def single(self, kind: str) -> Logged:
+        """Returns the one statement of a kind.
+
+        Raises:
+            EvidenceError: there is none, or more than one (a second plan or close would be a second draw).
+        """
+        found = self.of_kind(kind)
+        if len(found) != 1:
+            raise EvidenceError(f"has {len(found)} statements of kind {kind}, not one", where=self.folder / "log")
+        return found[0]
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Logged]:
+        """Every statement by its id."""
+        return {item.statement.id: item for items in self.by_kind.values() for item in items}
+
+    def chip_records(self) -> dict[str, tuple[Logged, ...]]:
+        """Returns each chip's records in the order of the log."""
+        found: dict[str, list[Logged]] = {}
+        for item in self.of_kind("chip-record"):
+            found.setdefault(item.statement.identity.key_id, []).append(item)
+        return {chip: tuple(items) for chip, items in found.items()}
+
+    def runs(self) -> Iterator[tuple[Logged, Path]]:
+        """Yields each committed run and the folder where its transcript should lie."""
+        for item in self.of_kind("run-commitment"):
+            yield item, self.folder / "runs" / item.statement.id[:16]
