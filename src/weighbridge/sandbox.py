@@ -62,7 +62,10 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class IsolatedResult:
-    """How an isolated command ended; times in seconds, of all its processes together."""
+    """How an isolated command ended; times in seconds, of all its processes together.
+
+    ``cpu_seconds`` is read from outside while the command runs, to about 20 ms: what it says of itself is compared.
+    """
 
     returncode: int
     output: str
@@ -98,6 +101,17 @@ def interpreter_binds() -> tuple[Bind, ...]:
         if not any(path != other and path.is_relative_to(other) for other in kept):
             kept.append(path)
     return tuple(Bind(path) for path in kept)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Returns CPU seconds of a process, its living descendants, and those that they waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (OSError, ValueError):
+        return 0.0
+    own = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_cpu_seconds(int(child)) for child in children)
 
 
 def run_isolated(
@@ -156,8 +170,10 @@ def run_isolated(
     tail = _Tail(process.stdout)
     tail.start()
     timed_out = False
+    cpu_seconds = 0.0
     while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        cpu_seconds = max(cpu_seconds, _cpu_seconds(process.pid))
+        pid, status = os.waitpid(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
             break
@@ -174,7 +190,7 @@ def run_isolated(
     return IsolatedResult(
         returncode=code if code >= 0 else 128 - code,
         output=tail.kept.decode("utf-8", "replace"),
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        cpu_seconds=cpu_seconds,
         wall_seconds=wall,
         timed_out=timed_out,
     )

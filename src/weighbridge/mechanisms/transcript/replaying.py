@@ -120,7 +120,7 @@ class Replaying:
         self._hooks.install()
         for leg in self._plan.legs:
             yield from self._walk(leg)
-        if self._plan.count_flop and self.step < self.steps:
+        if self._plan.count_flop:
             yield from self._count()
         self._hooks.remove()
         self._say({"type": "end", "cpu_ns": time.process_time_ns()})
@@ -175,11 +175,7 @@ class Replaying:
         """Runs one more step under PyTorch's FLOP counter; its result is compared with nothing."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        taken = next(
-            self._data.indices(
-                self.seed, batch_size=self._plan.batch_size, start=self.step, stop=self.step + 1
-            )
-        )
+        taken = next(self._data.indices(self.seed, batch_size=self._plan.batch_size, start=0, stop=1))
         counter = FlopCounterMode(display=False)
         with counter:
             yield self._data.batch(taken)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -187,25 +186,17 @@ def _commit(
     (folder / "commitment.cose").write_bytes(raw)
     identifier = spool.submit(raw)
     (folder / "commitment.receipt").write_bytes(spool.wait(identifier, timeout=_WAIT_SECONDS))
-    answer = _wait_for_answer(spool.directory / "out" / f"{identifier}.answer")
-    (folder / "nonce.cose").write_bytes(answer)
-    logged = spool.wait(hashlib.sha256(answer).hexdigest(), timeout=_WAIT_SECONDS)
+    answers = spool.answers(identifier)
+    if not answers:
+        raise EvidenceError(
+            "the log took the commitment, but no inspector answered it",
+            where=spool.directory,
+            mend="run the keeper with an inspector's nonce key",
+        )
+    (folder / "nonce.cose").write_bytes(answers[0])
+    logged = spool.wait(hashlib.sha256(answers[0]).hexdigest(), timeout=_WAIT_SECONDS)
     (folder / "nonce.receipt").write_bytes(logged)
     return folder, run, _seed_of(folder, run, opening)
-
-
-def _wait_for_answer(path: Path) -> bytes:
-    """Waits for the inspector's nonce, which the keeper lays beside the receipt."""
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not path.exists():
-        if time.monotonic() > deadline:
-            raise EvidenceError(
-                "the inspector did not answer the commitment within a minute",
-                where=path,
-                mend="see that the log's keeper runs with an inspector's nonce key",
-            )
-        time.sleep(0.01)
-    return path.read_bytes()
 
 
 def _resume(folder: Path, contents: Mapping[str, Any]) -> tuple[Opening, str, bytes, Resumption]:
