@@ -21,6 +21,8 @@ __all__ = [
 
 # Terms summed at once: bounds memory, changes no result beyond the last digits.
 _TERMS_AT_ONCE: Final = 1 << 20
+# Whole numbers are exact in double precision up to here.
+_LARGEST_POPULATION: Final = 1 << 53
 
 
 def _check_alpha(alpha: float) -> None:
@@ -154,6 +156,8 @@ def hypergeometric_log_miss(population: int, defective: int, drawn: int) -> floa
     for name, count in (("defective", defective), ("drawn", drawn)):
         if count > population:
             raise InputError(f"{count} of {population} items is impossible", field=name)
+    if population > _LARGEST_POPULATION:
+        raise InputError(f"{population:.3g} items are too many to count exactly", field="population")
     if defective + drawn > population:
         return -math.inf
     import numpy as np
@@ -161,8 +165,12 @@ def hypergeometric_log_miss(population: int, defective: int, drawn: int) -> floa
     terms, other = min(defective, drawn), max(defective, drawn)
     total = 0.0
     for start in range(0, terms, _TERMS_AT_ONCE):
-        index = np.arange(start, min(terms, start + _TERMS_AT_ONCE), dtype=np.float64)
-        total += float(np.sum(np.log1p(-other / (population - index))))
+        left = population - np.arange(start, min(terms, start + _TERMS_AT_ONCE), dtype=np.float64)
+        share = other / left
+        # log1p is exact for small shares, the quotient for large ones.
+        small = share < 0.5
+        total += float(np.sum(np.log1p(-share[small])))
+        total += float(np.sum(np.log((left[~small] - other) / left[~small])))
     return total
 
 

@@ -1,0 +1,19 @@
+"""Detection mathematics: what must be inspected, and what a clean result will show."""
+
+from weighbridge.planning.chips import ChipPlan, plan_chips
+from weighbridge.planning.items import ItemPlan, plan_items
+from weighbridge.planning.segments import grinding, segment_detection, segments_needed
+from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots, replay_share
+
+__all__ = [
+    "ChipPlan",
+    "ItemPlan",
+    "SnapshotPlan",
+    "grinding",
+    "plan_chips",
+    "plan_items",
+    "plan_snapshots",
+    "replay_share",
+    "segment_detection",
+    "segments_needed",
+]

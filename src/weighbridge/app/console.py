@@ -1,0 +1,38 @@
+"""What every command does the same way: one JSON object, or tables whose cells are text and never markup."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["print_json", "print_pairs", "print_table"]
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Prints one object and nothing else; NaN and infinities are a programming error."""
+    typer.echo(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def print_table(title: str, *, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table; long cells fold, characters that would steer a terminal are replaced."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    Console().print(table)
+
+
+def print_pairs(title: str, *, pairs: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> None:
+    """Prints named figures, then notes."""
+    print_table(title, columns=["what", "value"], rows=pairs)
+    for note in notes:
+        typer.echo(f"- {note}")
+
+
+def _plain(cell: str) -> str:
+    return escape("".join(character if character.isprintable() else "\ufffd" for character in cell))

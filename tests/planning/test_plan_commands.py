@@ -1,0 +1,186 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from weighbridge.app.plan_commands import app
+from weighbridge.errors import InputError
+
+CHIPS = {
+    "--chips": "1e5", "--flop": "5.76e23", "--chip-flops": "1e15", "--days": "30", "--period": "30",
+    "--rate": "0.1", "--confidence": "0.9",
+}  # fmt: skip
+
+
+def run(command: str, options: dict[str, str], *more: str) -> Any:
+    arguments = [command, *(word for pair in options.items() for word in pair), *more]
+    return CliRunner().invoke(app, arguments)
+
+
+def figures(command: str, options: dict[str, str], *more: str) -> dict[str, Any]:
+    result = run(command, options, *more, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def refused(command: str, options: dict[str, str], *more: str) -> str:
+    result = run(command, options, *more, "--json")
+    assert result.exit_code != 0
+    assert result.stdout == ""
+    assert isinstance(result.exception, InputError)  # the entry point prints it in one sentence
+    return str(result.exception)
+
+
+def test_chips() -> None:
+    found = figures("chips", CHIPS)
+    assert found["form"] == "exact"
+    assert found["samples_per_year"] == pytest.approx(13_253.2, rel=5e-6)
+    assert found["samples_per_period"] == pytest.approx(13_253.2 * 30 / 365, rel=5e-6)
+    assert found["share"] == pytest.approx(2.22222e-3, rel=5e-6)
+    paper = figures("chips", CHIPS, "--form", "paper")
+    assert paper["form"] == "paper"
+    assert paper["samples_per_year"] == pytest.approx(13_267.2, rel=5e-6)
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert figures("chips", CHIPS | {"--chips": "100000.0"}) == figures("chips", CHIPS)
+    assert figures("chips", CHIPS | {"--chips": "2500000.0"}) == figures(
+        "chips", CHIPS | {"--chips": "2.5e6"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"--chips": "1e3", "--flop": "9.9e24"}, "impossible"),
+        ({"--chips": "1.5"}, "whole number"),
+        ({"--chips": "0"}, "--chips"),
+        ({"--chips": "-5"}, "--chips"),
+        ({"--chips": "nan"}, "--chips"),
+        ({"--flop": "nan"}, "--flop"),
+        ({"--flop": "inf"}, "--flop"),
+        ({"--flop": "0"}, "--flop"),
+        ({"--chip-flops": "-1e15"}, "--chip-flops"),
+        ({"--days": "0"}, "--days"),
+        ({"--period": "inf"}, "--period"),
+        ({"--rate": "0"}, "--rate"),
+        ({"--rate": "-0.1"}, "--rate"),
+        ({"--confidence": "1"}, "--confidence"),
+        ({"--confidence": "0"}, "--confidence"),
+        ({"--confidence": "90"}, "--confidence"),
+        ({"--confidence": "nan"}, "--confidence"),
+        ({"--form": "both"}, "--form"),
+        ({"--chips": "1e999999999"}, "--chips"),
+    ],
+)
+def test_chips_refuses_in_words(change: dict[str, str], words: str) -> None:
+    assert words in refused("chips", CHIPS | change)
+
+
+def test_chips_for_people() -> None:
+    shown = run("chips", CHIPS).stdout
+    assert "13,253.2" in shown
+    assert "at least twice the FLOP" in shown
+
+
+ITEMS = {"--population": "3e6", "--missing": "1000", "--confidence": "0.9"}
+
+
+def test_items() -> None:
+    found = figures("items", ITEMS)
+    assert (found["sample"], found["iaea"]) == (6899, 6900)
+    hard = figures("items", {"--population": "1e7", "--missing": "2", "--confidence": "0.9"})
+    assert hard["sample"] == 6_837_722
+    assert "6,899" in run("items", ITEMS).stdout
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"--missing": "0"}, {"--missing": "3000001"}, {"--missing": "1.5"}, {"--population": "0"},
+        {"--population": "nan"}, {"--confidence": "1.0"}, {"--population": "1e20"},
+    ],
+)  # fmt: skip
+def test_items_refuses_in_words(change: dict[str, str]) -> None:
+    assert next(iter(change)).strip("-") in refused("items", ITEMS | change)
+
+
+SNAPSHOTS = {"--chips": "4000", "--chip-flops": "1e15", "--days": "30"}
+
+
+def test_snapshots() -> None:
+    assert figures("snapshots", SNAPSHOTS | {"--limit": "1e23"})["snapshots"] == 310
+    found = figures("snapshots", SNAPSHOTS | {"--rule": "miri.2025.ctb.strict"})
+    assert (found["snapshots"], found["limit"]) == (30, 1e24)
+    priced = figures("snapshots", SNAPSHOTS | {"--limit": "1e24", "--stride": "10", "--step-seconds": "10"})
+    assert priced["replay_share"] == pytest.approx(0.0023, abs=1e-4)
+    assert "30" in run("snapshots", SNAPSHOTS | {"--limit": "1e24"}).stdout
+    assert "cannot reach" in run("snapshots", SNAPSHOTS | {"--limit": "1e30"}).stdout
+
+
+def test_the_rules_counting_applies_to_hidden_work() -> None:
+    options = SNAPSHOTS | {"--rule": "miri.2025.ctb.strict", "--format": "fp32"}
+    assert figures("snapshots", options)["capacity"] == pytest.approx(2 * 1.0368e25)  # FP32 counts double
+    eu = SNAPSHOTS | {"--rule": "eu.gpai.indicative", "--format": "fp32"}
+    assert figures("snapshots", eu)["capacity"] == pytest.approx(1.0368e25)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "--limit or --rule"),
+        ({"--limit": "1e24", "--rule": "ca.sb53"}, "--limit or --rule"),
+        ({"--rule": "ca.sb5"}, "did you mean"),
+        ({"--rule": "us.3a090.a2"}, "several thresholds"),
+        ({"--rule": "ny.raise"}, "names no counting policy"),
+        ({"--rule": "ca.sb53", "--format": "fp12"}, "fp12"),
+        ({"--limit": "1e24", "--stride": "10"}, "each other"),
+        ({"--limit": "1e24", "--declared": "2e24"}, "leaves no room"),
+        ({"--limit": "1e24", "--rules": "/nowhere.json"}, "no such file"),
+    ],
+)
+def test_snapshots_refuses_in_words(options: dict[str, str], words: str) -> None:
+    assert words in refused("snapshots", SNAPSHOTS | options)
+
+
+def test_rules(tmp_path: Path) -> None:
+    found = figures("rules", {})
+    assert len(found["rules"]) == 49
+    assert {rule["id"] for rule in found["rules"] if rule["not_assessable"] is None} >= {
+        "ca.sb53",
+        "kr.ai_basic",
+    }
+    assert "Rules" in run("rules", {}).stdout
+    own = found["rules"][0] | {"id": "own.rule"}
+    del own["not_assessable"]
+    (tmp_path / "own.json").write_text(json.dumps({"schema": "rules/1", "rules": [own]}))
+    assert len(figures("rules", {"--rules": str(tmp_path / "own.json")})["rules"]) == 50
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("chips", {"chips", "flop", "chip-flops", "days", "period", "rate", "confidence", "form", "json"}),
+        ("items", {"population", "missing", "confidence", "json"}),
+        (
+            "snapshots",
+            {
+                "chips", "chip-flops", "days", "limit", "rule", "counting", "format", "declared",
+                "unexplained", "confidence", "stride", "step-seconds", "rules", "json",
+            },
+        ),
+        ("rules", {"rules", "json"}),
+    ],
+)  # fmt: skip
+def test_the_surface_is_frozen(command: str, options: set[str]) -> None:
+    import typer
+
+    group = typer.main.get_command(app)
+    found = group.commands[command]  # type: ignore[attr-defined]
+    assert {option.lstrip("-") for parameter in found.params for option in parameter.opts} == options
+    assert set(group.commands) == {"chips", "items", "snapshots", "rules"}  # type: ignore[attr-defined]
+    assert "Example: weighbridge plan" in found.help
