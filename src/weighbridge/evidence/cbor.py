@@ -12,7 +12,7 @@ from typing import Any
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.limits import LIMITS
 
-__all__ = ["COSE_SIGN1", "read", "read_sign1"]
+__all__ = ["COSE_SIGN1", "read", "read_sign1", "split_sign1"]
 
 COSE_SIGN1 = 0xD2  # tag 18, RFC 9052 section 4.2
 
@@ -152,3 +152,20 @@ def read_sign1(data: bytes, *, where: str) -> tuple[bytes, dict[Any, Any], bytes
     if not isinstance(signature, bytes) or len(signature) != 64:
         raise EvidenceError("an Ed25519 signature is 64 bytes", where=where, field="signature")
     return protected, unprotected, payload, signature
+
+
+def split_sign1(data: bytes, *, where: str) -> list[bytes]:
+    """Splits a CBOR sequence (RFC 8742) of tagged COSE_Sign1 into its items, each as it was written.
+
+    Raises:
+        EvidenceError: anything else in it.
+    """
+    reader = _Reader(data, where)
+    found = []
+    while reader.position < len(data):
+        start = reader.position
+        if reader.take(1)[0] != COSE_SIGN1:
+            raise reader.fail("not a COSE_Sign1 with its tag 18")
+        reader.value(0)
+        found.append(data[start : reader.position])
+    return found

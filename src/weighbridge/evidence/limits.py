@@ -26,6 +26,7 @@ class Limits:
         tree_size: log entries; RFC 9162 proofs then have at most 63 nodes and fit SQLite's integers.
         batch_statements: statements in one transaction; bounds the memory and the time the log is held.
         spool_files: files that the keeper takes from its spool in one pass.
+        spool_answers: statements that answer one entry; times ``spool_files`` they still fit one batch.
         spool_refusals: refusals kept for clients to read; older ones are dropped first.
         spool_answers_bytes: bytes of one answers file: a few statements with their receipts.
         spool_stale_seconds: age in seconds after which an unfinished drop is taken for abandoned.
@@ -48,6 +49,7 @@ class Limits:
     tree_size: int = (1 << 62) - 1
     batch_statements: int = 65_536
     spool_files: int = 1_024
+    spool_answers: int = 64
     spool_refusals: int = 10_000
     spool_answers_bytes: int = 1 << 24
     spool_stale_seconds: int = 3_600
