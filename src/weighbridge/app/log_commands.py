@@ -111,6 +111,8 @@ def verify(
     kept = None if checkpoint is None else _read(checkpoint)
     findings = _verify_export(path, trusted) if path.is_dir() else _verify_database(path, trusted)
     if kept is not None and not any(f.outcome is Outcome.FAIL for f in findings):
+        # A checkpoint named here stands in for one that the trust roots lack.
+        findings = [f for f in findings if (f.check, f.outcome) != ("log.kept", Outcome.INCONCLUSIVE)]
         findings.append(_verify_kept(path, trusted, kept, str(checkpoint)))
     failed = [f for f in findings if f.outcome is Outcome.FAIL]
     if as_json:

@@ -57,6 +57,7 @@ class RunAudit:
         findings: every check made.
         records: the drawn snapshot records, explained.
         claims: record sequences that the transcript claims, by chip, with the boot.
+        spans: steps trained on each chip and boot, by the claims of the segment that trained them.
         steps: steps trained, redone ones included.
         replayed_steps: steps replayed.
         step_cpu_s: least CPU seconds a step needs, measured in replay.
@@ -73,6 +74,7 @@ class RunAudit:
     findings: tuple[Finding, ...]
     records: tuple[RecordAudit, ...]
     claims: tuple[dict[str, Any], ...]
+    spans: tuple[dict[str, Any], ...]
     steps: int
     replayed_steps: int
     step_cpu_s: float
@@ -90,6 +92,7 @@ class RunAudit:
             "findings": [finding.as_dict() for finding in self.findings],
             "records": [record.as_dict() for record in self.records],
             "claims": list(self.claims),
+            "spans": list(self.spans),
         }
 
 
@@ -138,6 +141,7 @@ def audit_run(
             {"chip": f.chip, "boot": f.boot, "first": f.first, "last": f.last, "step": f.step}
             for f in transcript.freezes
         ),
+        "spans": tuple(_spans(transcript)),
         "steps": transcript.steps_taken,
         "declared_flop_per_step": float(declared.get("flop_per_step") or 0.0),
         "parent": declared.get("parent"),
@@ -175,6 +179,16 @@ def audit_run(
         startup_cpu_s=outcome.startup_cpu_s,
         baseline_bytes=baseline(),
     )
+
+
+def _spans(transcript: Transcript) -> Iterator[dict[str, Any]]:
+    """Yields the steps of each segment with the one chip and boot that its freezes name; others cover no chip."""
+    for segment in transcript.segments:
+        places = {(e.data["chip"], e.data["boot"]) for e in segment.events if e.type == "freeze"}
+        if len(places) == 1:
+            chip, boot = next(iter(places))
+            steps = sum(1 for event in segment.events if event.type == "step")
+            yield {"chip": str(chip), "boot": int(boot), "steps": steps}
 
 
 def _rejected(common: Mapping[str, Any], findings: Sequence[Finding]) -> RunAudit:
