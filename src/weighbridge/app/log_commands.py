@@ -32,9 +32,7 @@ app = typer.Typer(
 LogPath = Annotated[Path, typer.Argument(help="The log's database, or a directory that `log export` wrote.")]
 Roots = Annotated[
     Path | None,
-    typer.Option(
-        help="Directory of trust roots: *.pem, log.vkey, perhaps a checkpoint kept by the inspector."
-    ),
+    typer.Option(help="Directory of trust roots: *.pem, log.vkey, perhaps a checkpoint kept by the inspector."),
 ]
 _SHOWN = ("kind", "subject", "issuer", "id")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -59,9 +57,7 @@ def show(
     """
     trusted = None if roots is None else TrustRoots.load(roots)
     if trusted is None and (kind or subject):
-        raise InputError(
-            "statements are opened only under trust roots", field="--kind, --subject", mend="add --roots"
-        )
+        raise InputError("statements are opened only under trust roots", field="--kind, --subject", mend="add --roots")
     with _opened(path, trusted) as log:
         rows = []
         for entry, raw in log.entries(start):
@@ -82,10 +78,7 @@ def show(
     print_table(
         f"{summary['origin']}: {summary['size']} entries, root {summary['root']}",
         columns=["index", "logged (UTC)", "kind", "subject", "by", "id"],
-        rows=[
-            [str(row["index"]), _utc(row["integrated_at"]), *(_short(row[name]) for name in _SHOWN)]
-            for row in rows
-        ],
+        rows=[[str(row["index"]), _utc(row["integrated_at"]), *(_short(row[name]) for name in _SHOWN)] for row in rows],
     )
     if trusted is None:
         typer.echo("Statements not opened: give --roots to verify and read them.")
@@ -192,9 +185,7 @@ def keep(
     spool: Annotated[Path, typer.Option(help="Folder through which others hand statements in.")],
     key: Annotated[Path, typer.Option(help="The log's private key file.")],
     roots: Annotated[Path, typer.Option(help="Directory of trust roots: who may state anything.")],
-    create: Annotated[
-        bool, typer.Option(help="Make the log if it is not there, named as log.vkey says.")
-    ] = False,
+    create: Annotated[bool, typer.Option(help="Make the log if it is not there, named as log.vkey says.")] = False,
     once: Annotated[bool, typer.Option(help="Handle what lies in the spool, then stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -242,9 +233,7 @@ def _verify_export(path: Path, trusted: TrustRoots | None) -> list[Finding]:
         exported = ExportedLog.open(path, trusted.log_key)
     except EvidenceError as error:
         return [_finding("log.export", path, Outcome.FAIL, str(error))]
-    passed = (
-        f"{exported.size} statements, receipts and all tiles fit the checkpoint signed by the log trusted"
-    )
+    passed = f"{exported.size} statements, receipts and all tiles fit the checkpoint signed by the log trusted"
     findings = [_finding("log.export", path, Outcome.PASS, passed)]
     try:
         for _, raw in exported.entries():
@@ -256,9 +245,7 @@ def _verify_export(path: Path, trusted: TrustRoots | None) -> list[Finding]:
     if trusted.checkpoint is not None:
         findings.append(_kept(exported, path, trusted.checkpoint, "the trust roots' checkpoint"))
     else:
-        reason = (
-            "not given: a checkpoint kept outside, without which a log rewritten by its own key does not show"
-        )
+        reason = "not given: a checkpoint kept outside, without which a log rewritten by its own key does not show"
         findings.append(_finding("log.kept", path, Outcome.INCONCLUSIVE, reason))
     return findings
 

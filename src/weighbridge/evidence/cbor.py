@@ -32,9 +32,7 @@ class _Reader:
     def take(self, count: int) -> bytes:
         end = self.position + count
         if end > len(self.data):
-            raise self.fail(
-                f"CBOR is cut short: {count} bytes announced, {len(self.data) - self.position} left"
-            )
+            raise self.fail(f"CBOR is cut short: {count} bytes announced, {len(self.data) - self.position} left")
         part = self.data[self.position : end]
         self.position = end
         return part

@@ -119,9 +119,7 @@ def _verify_lines(lines: list[str], text: str, log_key: LogKey) -> int:
 
 def _require(log_key: LogKey, signature: bytes, message: bytes) -> None:
     if not signature_holds(log_key.public_key, signature, message):
-        raise EvidenceError(
-            f"the signature is not {log_key.origin}'s", where="checkpoint", field="signatures"
-        )
+        raise EvidenceError(f"the signature is not {log_key.origin}'s", where="checkpoint", field="signatures")
 
 
 def _cosigned(text: str, time: int) -> bytes:

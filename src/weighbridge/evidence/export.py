@@ -12,7 +12,6 @@ receipts.cborseq        their receipts, likewise
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import cbor2
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.checkpoint import Checkpoint, verify_checkpoint
-from weighbridge.evidence.files import sync_directory
+from weighbridge.evidence.files import open_regular, sync_directory
 from weighbridge.evidence.keys import signature_holds
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.merkle import Tree, leaf_hash, subtree_root
@@ -30,7 +29,7 @@ from weighbridge.evidence.receipt import LogEntry, open_receipt
 from weighbridge.evidence.trust import LogKey
 
 if TYPE_CHECKING:
-    from weighbridge.evidence.log import Log
+    from weighbridge.evidence.logreader import LogReader
 
 __all__ = ["ExportedLog", "write_export"]
 
@@ -39,7 +38,7 @@ TILE = 256
 _ENTRY = b"\x00\x20"  # length of a SHA-256 digest, 16 bits
 
 
-def write_export(log: "Log", directory: Path) -> Path:
+def write_export(log: "LogReader", directory: Path) -> Path:
     """Writes a log's export in one step: the directory appears whole or not at all.
 
     Raises:
@@ -315,13 +314,9 @@ def _tiles(digests: list[bytes], nodes: dict[tuple[int, int], bytes]) -> Iterato
 
 def _open(path: Path) -> BinaryIO:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(path)
     except OSError as error:
         raise EvidenceError(f"cannot be read: {error.strerror}", where=path) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise EvidenceError("is not a regular file", where=path)
-    return os.fdopen(handle, "rb")
 
 
 def _read(path: Path, limit: int) -> bytes:

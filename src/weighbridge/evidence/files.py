@@ -1,10 +1,32 @@
-"""Writing files so that a kill or a power cut leaves the old one or the new one, never half of either."""
+"""Files: written so that a kill leaves the old one or the new one, never half; read only if plain files."""
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["replace_durably", "replace_whole", "sync_directory"]
+__all__ = ["open_regular", "replace_durably", "replace_whole", "sync_directory"]
+
+
+def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
+    """Opens a regular file for reading, and nothing else: no FIFO that waits, no device, no directory.
+
+    Args:
+        path: the file.
+        follow: whether its last part may be a symbolic link.
+
+    Raises:
+        OSError: it cannot be opened or is something else.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    handle = os.open(path, flags)
+    # The open file is judged, not the path: the path may be swapped in between.
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")
 
 
 def replace_whole(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:

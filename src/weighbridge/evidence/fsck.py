@@ -20,7 +20,7 @@ __all__ = ["check_log"]
 _PAGE = 1_024  # entries held at once
 
 
-def check_log(store: Store, log_key: LogKey, head_path: Path, *, roots: TrustRoots | None) -> list[Finding]:
+def check_log(store: Store, log_key: LogKey, head_file: Path, *, roots: TrustRoots | None) -> list[Finding]:
     """Checks a log's file completely, in this order.
 
     1. ``log.file``: SQLite finds the file sound.
@@ -35,13 +35,23 @@ def check_log(store: Store, log_key: LogKey, head_path: Path, *, roots: TrustRoo
         One finding a check; failing ones name the first fault with both values. Checks that cannot be done
         without trust roots are inconclusive.
     """
-    scan = _Scan(store, log_key, roots)
+    # HEAD before the database, which a keeper at work never lets fall behind it.
+    try:
+        head, absent = head_file.read_bytes(), ""
+    except OSError as error:
+        head, absent = b"", f"cannot be read: {error.strerror}"
+    with store.snapshot():
+        return _check(_Scan(store, log_key, roots), head, absent)
+
+
+def _check(scan: "_Scan", head: bytes, absent: str) -> list[Finding]:
+    roots, log_key = scan.roots, scan.log_key
     checks: list[tuple[str, Callable[[], str]]] = [
         ("log.file", scan.file),
         ("log.batches", scan.read_batches),
         ("log.entries", scan.read_entries),
         ("log.tree", scan.tree),
-        ("log.head", lambda: scan.extends(head_path.read_bytes(), "HEAD")),
+        ("log.head", lambda: scan.head(head, absent)),
     ]
     if roots is not None:
         checks.append(("log.key", scan.key))
@@ -72,9 +82,6 @@ def _run(name: str, check: Callable[[], str], subject: str) -> Finding:
         reason = check()
     except EvidenceError as error:
         return Finding(check=name, subject=subject, outcome=Outcome.FAIL, reason=str(error))
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-        return Finding(check=name, subject=subject, outcome=Outcome.FAIL, reason=reason)
     return Finding(check=name, subject=subject, outcome=Outcome.PASS, reason=reason)
 
 
@@ -83,11 +90,12 @@ class _Scan:
 
     def __init__(self, store: Store, log_key: LogKey, roots: TrustRoots | None) -> None:
         self._store = store
-        self._log_key = log_key
-        self._roots = roots
+        self.log_key = log_key
+        self.roots = roots
         self._size = 0
+        self._verified = 0
         self._batches: dict[int, Batch] = {}
-        self._roots_at: dict[int, bytes] = {0: EMPTY_ROOT}
+        self._prefix: dict[int, bytes] = {0: EMPTY_ROOT}
         self._node_fault: EvidenceError | None = None
         self._statement_fault: EvidenceError | None = None
 
@@ -99,14 +107,19 @@ class _Scan:
 
     def read_batches(self) -> str:
         last: Batch | None = None
+        unsigned = False
         for batch in self._store.batches():
+            if unsigned:
+                raise EvidenceError(f"the batch of {self._size} entries is unsigned, and not the last")
             self._check_batch(batch, last)
             self._batches[batch.size] = batch
             self._size = batch.size
+            unsigned = batch.checkpoint is None
             last = batch
         if last is None:
             raise EvidenceError("there is none, not even the first", where=self._store.path)
-        return f"{len(self._batches)} batches follow on each other, each signed"
+        note = ", the last still to be signed by its keeper" if unsigned else ", each signed"
+        return f"{len(self._batches)} batches follow on each other{note}"
 
     def _check_batch(self, batch: Batch, last: Batch | None) -> None:
         where = f"batch of {batch.size} entries"
@@ -114,17 +127,19 @@ class _Scan:
             raise EvidenceError(f"begins at {batch.first}, not where the one before ends", where=where)
         if last is not None and batch.time_us < last.time_us:
             raise EvidenceError(f"is dated {last.time_us - batch.time_us} µs before the last", where=where)
+        if batch.checkpoint is None and batch.signature is None:
+            return
         if batch.checkpoint is None or batch.signature is None:
-            raise EvidenceError("was not signed", where=where, mend="open the log once with its key")
-        note = verify_checkpoint(batch.checkpoint, self._log_key)
+            raise EvidenceError("was signed by half", where=where)
+        note = verify_checkpoint(batch.checkpoint, self.log_key)
         if (note.size, note.root, note.time) != (batch.size, batch.root, batch.time_us // 1_000_000):
             raise EvidenceError(
                 f"its checkpoint is for {note.size} entries with root {note.root.hex()}, "
                 f"recorded is {batch.size} with root {batch.root.hex()}",
                 where=where,
             )
-        header = receipt_header(self._log_key, size=batch.size, time_us=batch.time_us)
-        if not signature_holds(self._log_key.public_key, batch.signature, signed_bytes(header, batch.root)):
+        header = receipt_header(self.log_key, size=batch.size, time_us=batch.time_us)
+        if not signature_holds(self.log_key.public_key, batch.signature, signed_bytes(header, batch.root)):
             raise EvidenceError("its receipts' signature is not the log's", where=where)
 
     def read_entries(self) -> str:
@@ -138,7 +153,7 @@ class _Scan:
             self._check_statement(raw)
             self._check_nodes(tree.append(leaf_hash(digest)))
             if tree.size in self._batches:
-                self._roots_at[tree.size] = tree.root()
+                self._prefix[tree.size] = tree.root()
         if tree.size != self._size:
             raise EvidenceError(f"there are {tree.size}, signed for are {self._size}", where=self._store.path)
         return f"{tree.size} statements are the ones that were logged"
@@ -153,9 +168,10 @@ class _Scan:
                 expected += 1
 
     def _check_statement(self, raw: bytes) -> None:
-        if self._roots is not None and self._statement_fault is None:
+        if self.roots is not None and self._statement_fault is None:
+            self._verified += 1
             try:
-                verify_statement(raw, self._roots)
+                verify_statement(raw, self.roots)
             except EvidenceError as error:
                 self._statement_fault = error
 
@@ -190,12 +206,17 @@ class _Scan:
         return f"every node and every root is what the {self._size} statements give"
 
     def _root_at(self, size: int) -> bytes:
-        if size not in self._roots_at:
+        if size not in self._prefix:
             raise EvidenceError(f"the statements do not reach {size} entries", where=self._store.path)
-        return self._roots_at[size]
+        return self._prefix[size]
+
+    def head(self, note: bytes, absent: str) -> str:
+        if absent:
+            raise EvidenceError(absent, where="HEAD")
+        return self.extends(note, "HEAD")
 
     def extends(self, note: bytes, what: str) -> str:
-        old: Checkpoint = verify_checkpoint(note, self._log_key)
+        old: Checkpoint = verify_checkpoint(note, self.log_key)
         if old.size > self._size:
             raise EvidenceError(
                 f"holds {self._size} entries, {what} was signed for {old.size}: {note!r}",
@@ -214,13 +235,15 @@ class _Scan:
         return f"extends {what}, of {old.size} entries"
 
     def key(self) -> str:
-        if self._roots is not None and self._roots.log_key != self._log_key:
+        if self.roots is not None and self.roots.log_key != self.log_key:
             raise EvidenceError(
-                f"is {self._log_key.vkey()}, trusted is {self._roots.log_key.vkey()}", where=self._store.path
+                f"is {self.log_key.vkey()}, trusted is {self.roots.log_key.vkey()}", where=self._store.path
             )
         return "it is the log trusted"
 
     def statements(self) -> str:
         if self._statement_fault is not None:
             raise self._statement_fault
+        if self._verified != self._size:
+            raise EvidenceError(f"only {self._verified} of {self._size} could be read", where=self._store.path)
         return f"{self._size} statements verify under the trust roots"

@@ -36,9 +36,7 @@ def load_json(data: bytes, *, where: str) -> dict[str, Any]:
     try:
         if _depth(data) > LIMITS.json_depth:
             raise EvidenceError(f"JSON is nested deeper than {LIMITS.json_depth}", where=where)
-        value = json.loads(
-            data.decode("utf-8"), parse_int=_integer, parse_float=_number, parse_constant=_refuse
-        )
+        value = json.loads(data.decode("utf-8"), parse_int=_integer, parse_float=_number, parse_constant=_refuse)
         spelled = _encode(value)
     except (ValueError, RecursionError) as error:
         raise EvidenceError("not readable JSON", where=where) from error

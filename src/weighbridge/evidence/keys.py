@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.files import open_regular, replace_durably
 from weighbridge.evidence.limits import LIMITS
 
 __all__ = ["PROTECTIONS", "FileSigner", "Signer", "key_id_of", "signature_holds"]
@@ -137,7 +138,6 @@ class FileSigner:
             InputError: the first certificate is not for this key.
         """
         from weighbridge.evidence.certificates import certificates_to_pem
-        from weighbridge.evidence.files import replace_durably
 
         _check_leaf(chain, self._public_key, self._path)
         replace_durably(_chain_path(self._path), certificates_to_pem(chain), mode=0o644)
@@ -201,21 +201,17 @@ def _read_small(path: Path) -> bytes:
 
 def _read_private(path: Path) -> bytes:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(path, follow=True) as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            data = file.read(LIMITS.key_file_bytes + 1)
     except OSError as error:
         raise InputError(f"cannot read the key: {error.strerror}", where=path) from error
-    with os.fdopen(handle, "rb") as file:
-        # The open file is judged, not the path: the path may be swapped in between.
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError("not a regular file", where=path)
-        if status.st_mode & 0o077:
-            raise InputError(
-                f"the key is open to others than its owner (mode {stat.S_IMODE(status.st_mode):04o})",
-                where=path,
-                mend=f"chmod 600 {path}, and replace the key if others may have read it",
-            )
-        data = file.read(LIMITS.key_file_bytes + 1)
+    if mode & 0o077:
+        raise InputError(
+            f"the key is open to others than its owner (mode {mode:04o})",
+            where=path,
+            mend=f"chmod 600 {path}, and replace the key if others may have read it",
+        )
     if len(data) > LIMITS.key_file_bytes:
         raise InputError(f"larger than {LIMITS.key_file_bytes} bytes", where=path)
     return data

@@ -52,9 +52,7 @@ def root(hashes: Iterable[bytes]) -> bytes:
     while len(level) > 1:
         # A last node without a partner moves up as it is: the split at a power of two gives the same tree.
         odd = level[-1:] if len(level) & 1 else []
-        level = [
-            sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)
-        ] + odd
+        level = [sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)] + odd
     return level[0]
 
 
@@ -68,9 +66,7 @@ class Tree:
 
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
         if len(peaks) != size.bit_count():
-            raise InputError(
-                f"a tree of {size} has {size.bit_count()} peaks, not {len(peaks)}", field="peaks"
-            )
+            raise InputError(f"a tree of {size} has {size.bit_count()} peaks, not {len(peaks)}", field="peaks")
         self.size = size
         self._peaks = list(peaks)
 
@@ -125,9 +121,7 @@ def subtree_root(node: NodeSource, start: int, end: int) -> bytes:
     return node_hash(subtree_root(node, start, start + split), subtree_root(node, start + split, end))
 
 
-def prove_inclusion(
-    node: NodeSource, index: int, size: int, *, known: dict[int, bytes] | None = None
-) -> list[bytes]:
+def prove_inclusion(node: NodeSource, index: int, size: int, *, known: dict[int, bytes] | None = None) -> list[bytes]:
     """Returns PATH(index, D[0:size]) of RFC 9162 section 2.1.3.1, leaf's sibling first.
 
     Args:
@@ -228,9 +222,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         )
 
 
-def verify_consistency(
-    old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
-) -> None:
+def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> None:
     """Checks that a tree extends an older one (RFC 9162 section 2.1.4.2).
 
     Raises:

@@ -170,13 +170,9 @@ def open_receipt(entry: bytes, receipt: bytes, log_key: LogKey) -> OpenedReceipt
     if set(claims) != {ISS, SUB, IAT, MICROSECONDS}:
         raise EvidenceError("other CWT claims than a receipt's", where="receipt", field="CWT claims")
     if claims[ISS] != log_key.origin:
-        raise EvidenceError(
-            f"is by {claims[ISS]!r:.80}, expected {log_key.origin}", where="receipt", field="iss"
-        )
+        raise EvidenceError(f"is by {claims[ISS]!r:.80}, expected {log_key.origin}", where="receipt", field="iss")
     if claims[SUB] != f"{log_key.origin}#{size}":
-        raise EvidenceError(
-            f"was signed for {claims[SUB]!r:.80}, shown for {size}", where="receipt", field="sub"
-        )
+        raise EvidenceError(f"was signed for {claims[SUB]!r:.80}, shown for {size}", where="receipt", field="sub")
     seconds, micros = claims[IAT], claims[MICROSECONDS]
     if type(seconds) is not int or type(micros) is not int:
         raise EvidenceError("is not a time", where="receipt", field="iat")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.cbor import split_sign1
-from weighbridge.evidence.files import replace_whole
+from weighbridge.evidence.files import open_regular, replace_whole
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.log import Log, LogEntry
 from weighbridge.evidence.statement import Statement, statement_id, verify_statement
@@ -280,9 +280,7 @@ class SpoolClient:
             if (receipt := self.receipt(statement_id)) is not None:
                 return receipt
             if (sentence := self.refusal(statement_id)) is not None:
-                raise InputError(
-                    f"refused by the log's keeper: {sentence}", where=f"statement {statement_id[:16]}"
-                )
+                raise InputError(f"refused by the log's keeper: {sentence}", where=f"statement {statement_id[:16]}")
             left = deadline - time.monotonic()
             if left <= 0:
                 raise EvidenceError(
@@ -326,14 +324,10 @@ def _lock(spool: Path) -> int:
 def _take(path: Path) -> bytes | None:
     """Reads a drop; None if it is no plain file of a statement's size. Never waits: a FIFO has no content."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open_regular(path) as file:
+            raw = file.read(LIMITS.statement_bytes + 1)
     except OSError:
         return None
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= LIMITS.statement_bytes:
-            return None
-        raw = file.read(LIMITS.statement_bytes + 1)
     return raw if 0 < len(raw) <= LIMITS.statement_bytes else None
 
 

@@ -211,9 +211,7 @@ def verify_statement(
     protected = _map(read(headers, where=where), where, "protected header")
     expected = {ALG, CONTENT_TYPE, KID, CWT_CLAIMS, X5CHAIN, PROTECTION}
     if set(protected) != expected:
-        raise EvidenceError(
-            f"protected header has {_labels(protected)}, expected {_labels(expected)}", where=where
-        )
+        raise EvidenceError(f"protected header has {_labels(protected)}, expected {_labels(expected)}", where=where)
     if type(protected[ALG]) is not int or protected[ALG] != EDDSA:
         raise EvidenceError("the algorithm is not EdDSA (-8)", where=where, field="alg")
     issuer, subject, issued_at = _claims(protected[CWT_CLAIMS], where)
@@ -224,9 +222,7 @@ def verify_statement(
     if not signature_holds(identity.public_key, signature, signed_bytes(headers, content)):
         raise EvidenceError(f"the signature is not {identity.name}'s", where=where, field="signature")
     if issuer != identity.name:
-        raise EvidenceError(
-            f"says it is by {issuer!r}, signed by {identity.name!r}", where=where, field="iss"
-        )
+        raise EvidenceError(f"says it is by {issuer!r}, signed by {identity.name!r}", where=where, field="iss")
     protection = _protection(protected[PROTECTION], identity, where)
     found, encoding = _content_type(protected[CONTENT_TYPE], where)
     if kind is not None and found != kind:
@@ -286,9 +282,7 @@ def verify_foreign_statement(raw: bytes, public_key: bytes) -> ForeignStatement:
     if not isinstance(issuer, str) or not isinstance(subject, str):
         raise EvidenceError("iss and sub are texts", where=where, field="CWT claims")
     content_type = protected.get(CONTENT_TYPE)
-    if content_type is not None and (
-        isinstance(content_type, bool) or not isinstance(content_type, (str, int))
-    ):
+    if content_type is not None and (isinstance(content_type, bool) or not isinstance(content_type, (str, int))):
         raise EvidenceError("is neither a text nor a number", where=where, field="content type")
     return ForeignStatement(
         raw=raw,
@@ -349,9 +343,7 @@ def _protection(value: object, identity: Identity, where: str) -> str:
     if not isinstance(value, str) or value not in PROTECTIONS:
         raise EvidenceError(f"is not one of {', '.join(PROTECTIONS)}", where=where, field=PROTECTION)
     if value != certified:
-        raise EvidenceError(
-            f"claims a key in {value}, certified as {certified}", where=where, field=PROTECTION
-        )
+        raise EvidenceError(f"claims a key in {value}, certified as {certified}", where=where, field=PROTECTION)
     return value
 
 

@@ -94,12 +94,8 @@ class Store:
                 self._db.execute("PRAGMA cell_size_check=ON")
                 if writable:
                     self._db.execute("PRAGMA synchronous=FULL")
-                found = [
-                    self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version")
-                ]
-                tables = [
-                    row[0] for row in self._db.execute("SELECT sql FROM sqlite_schema WHERE sql NOTNULL")
-                ]
+                found = [self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version")]
+                tables = [row[0] for row in self._db.execute("SELECT sql FROM sqlite_schema WHERE sql NOTNULL")]
             # The tables are compared as text: STRICT types then hold for whatever is read.
             if found != [_APPLICATION, _VERSION] or tables != _TABLES:
                 raise EvidenceError("is not a weighbridge log of a known version", where=path)
@@ -151,9 +147,7 @@ class Store:
     def batches(self) -> Iterator[Batch]:
         """Yields all batches, oldest first."""
         size = -1
-        while (
-            batch := self._batch("SELECT * FROM batch WHERE size > ? ORDER BY size LIMIT 1", size)
-        ) is not None:
+        while (batch := self._batch("SELECT * FROM batch WHERE size > ? ORDER BY size LIMIT 1", size)) is not None:
             yield batch
             size = batch.size
 
@@ -236,9 +230,7 @@ class Store:
     def answers(self, entry: int) -> list[int | None] | None:
         """Returns the entries that answer an entry; None if it was never answered, even with nothing."""
         with self._sqlite():
-            rows = self._db.execute(
-                "SELECT answer FROM answer WHERE entry = ? ORDER BY ordinal", (entry,)
-            ).fetchall()
+            rows = self._db.execute("SELECT answer FROM answer WHERE entry = ? ORDER BY ordinal", (entry,)).fetchall()
         return [row[0] for row in rows] or None
 
     def faults(self) -> list[str]:
@@ -246,6 +238,18 @@ class Store:
         with self._sqlite():
             rows = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(8)").fetchall()]
         return [] if rows == ["ok"] else rows
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Shows one state of the file for as long as this lasts, whatever a keeper appends meanwhile."""
+        with self._sqlite():
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._db.in_transaction:
+                with self._sqlite():
+                    self._db.execute("COMMIT")
 
     def _insert_batch(self, batch: Batch) -> None:
         self._db.execute(

@@ -37,11 +37,7 @@ class LogKey:
     def __post_init__(self) -> None:
         plain = self.origin.isascii() and self.origin.isprintable() and not set(self.origin) & set(" +")
         # A cosigned message begins with this line: as an origin it could stand for a note.
-        if (
-            not plain
-            or not 0 < len(self.origin) <= LIMITS.text_bytes
-            or self.origin.startswith("cosignature/")
-        ):
+        if not plain or not 0 < len(self.origin) <= LIMITS.text_bytes or self.origin.startswith("cosignature/"):
             raise InputError(
                 "a log's origin is printable ASCII without spaces or plus signs, like example.org/log",
                 where=repr(self.origin)[:80],
@@ -155,9 +151,7 @@ class TrustRoots:
             files[f"root-{number}.pem"] = certificates_to_pem([root])
         if self.checkpoint is not None:
             files["checkpoint"] = self.checkpoint
-        present = {
-            p.name for p in folder.iterdir() if p.suffix == ".pem" or p.name in ("log.vkey", "checkpoint")
-        }
+        present = {p.name for p in folder.iterdir() if p.suffix == ".pem" or p.name in ("log.vkey", "checkpoint")}
         for name in sorted(present):
             path = folder / name
             if name not in files or not path.is_file() or path.read_bytes() != files[name]:
