@@ -189,9 +189,7 @@ class LeafTable:
                 between()
             last = min(first + _CHUNK, len(rows))
             leaves = range(first * width, last * width, width)
-            subtrees.append(
-                merkle.root([hashlib.sha256(prefix + packed[at : at + width]).digest() for at in leaves])
-            )
+            subtrees.append(merkle.root([hashlib.sha256(prefix + packed[at : at + width]).digest() for at in leaves]))
         return merkle.root(subtrees)
 
 

@@ -15,7 +15,16 @@ from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.statement import Statement
 from weighbridge.mechanisms.chip.leaf_format import check_leaf_size
 
-__all__ = ["KIND", "NO_PREVIOUS", "PROFILE", "REASONS", "ChipRecord", "decode_record", "encode_record"]
+__all__ = [
+    "KIND",
+    "NO_PREVIOUS",
+    "PROFILE",
+    "REASONS",
+    "ChipRecord",
+    "decode_payload",
+    "decode_record",
+    "encode_record",
+]
 
 KIND = "chip-record"
 PROFILE = "tag:weighbridge,2026:chip-record/1"
@@ -213,8 +222,23 @@ def decode_record(statement: Statement) -> ChipRecord:
     where = f"record statement {statement.id[:16]}"
     if statement.kind != KIND or statement.role != Role.CHIP:
         raise EvidenceError(f"is a {statement.kind} by a {statement.role}, not a chip's record", where=where)
-    claims = statement.payload.get("eat")
-    if set(statement.payload) != {"eat"} or not isinstance(claims, dict):
+    if statement.subject != statement.identity.key_id:
+        raise EvidenceError(
+            f"is about {statement.subject[:16]} and signed by {statement.identity.key_id[:16]}",
+            where=where,
+            field="sub",
+        )
+    return decode_payload(statement.payload, chip=statement.subject, where=where)
+
+
+def decode_payload(payload: Mapping[str, Any], *, chip: str, where: str) -> ChipRecord:
+    """Reads a record's payload, whose signature the caller has verified to be the chip's.
+
+    Raises:
+        EvidenceError: as :func:`decode_record`.
+    """
+    claims = payload.get("eat")
+    if set(payload) != {"eat"} or not isinstance(claims, dict):
         raise EvidenceError("the payload is not an EAT claims set", where=where, field="eat")
     expected = {_UEID, _PROFILE, _BOOT, *_CLAIMS}
     if set(claims) - {_NONCE} != expected:
@@ -223,19 +247,13 @@ def decode_record(statement: Statement) -> ChipRecord:
     if claims[_PROFILE] != PROFILE:
         raise EvidenceError(f"is not of profile {PROFILE}", where=where, field="eat_profile")
     ueid, nonce = claims[_UEID], claims.get(_NONCE, b"")
-    if type(ueid) is not bytes or len(ueid) != 33 or ueid[:1] != _RANDOM_UEID:
-        raise EvidenceError("is not a chip id", where=where, field="ueid")
-    if ueid[1:].hex() != statement.subject or statement.subject != statement.identity.key_id:
-        raise EvidenceError(
-            f"is about {ueid[1:].hex()[:16]} and signed by {statement.identity.key_id[:16]}",
-            where=where,
-            field="ueid",
-        )
+    if ueid != _RANDOM_UEID + bytes.fromhex(chip):
+        raise EvidenceError(f"is not the id of chip {chip[:16]}", where=where, field="ueid")
     if type(nonce) is not bytes or (_NONCE in claims and not 8 <= len(nonce) <= 64):
         raise EvidenceError("is not 8 to 64 bytes", where=where, field="eat_nonce")
     if not _u64(claims[_BOOT]):
         raise EvidenceError("is not a count", where=where, field="bootcount")
-    values: dict[str, Any] = {"chip": statement.subject, "boot": claims[_BOOT], "nonce": nonce.hex()}
+    values: dict[str, Any] = {"chip": chip, "boot": claims[_BOOT], "nonce": nonce.hex()}
     for label, (name, check) in _CLAIMS.items():
         value = claims[label]
         if not check(value):
@@ -263,6 +281,4 @@ def _check_sense(record: ChipRecord) -> None:
     }
     for name, holds in rules.items():
         if not holds:
-            raise EvidenceError(
-                f"does not fit a record of reason {record.reason!r}", where=record.name, field=name
-            )
+            raise EvidenceError(f"does not fit a record of reason {record.reason!r}", where=record.name, field=name)

@@ -124,17 +124,13 @@ class ScheduleTerms:
                 length=int(claims["schedule_length"]),
                 rate_hz=float(claims["rate_hz"]),
             )
-            valid = (
-                len(terms.commitment) == 32 and 1 <= terms.length <= MAX_LENGTH and 0 < terms.rate_hz < 1e6
-            )
+            valid = len(terms.commitment) == 32 and 1 <= terms.length <= MAX_LENGTH and 0 < terms.rate_hz < 1e6
         except (KeyError, ValueError) as error:
             raise EvidenceError(
                 "the certificate commits no schedule", where=where, field="schedule_commitment"
             ) from error
         if not valid or terms.claims() != {name: claims[name] for name in terms.claims()}:
-            raise EvidenceError(
-                "the certificate's schedule is malformed", where=where, field="schedule_commitment"
-            )
+            raise EvidenceError("the certificate's schedule is malformed", where=where, field="schedule_commitment")
         return terms
 
     def epoch_of(self, interval: int) -> tuple[int, int]:
