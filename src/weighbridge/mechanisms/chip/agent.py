@@ -14,11 +14,11 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from weighbridge.errors import InputError
+from weighbridge.mechanisms.chip.agent_types import AgentOptions, RunResult
 from weighbridge.mechanisms.chip.clock import ActiveClock
 from weighbridge.mechanisms.chip.command import WatchedCommand
 from weighbridge.mechanisms.chip.enclosure import Enclosure
@@ -32,60 +32,12 @@ from weighbridge.mechanisms.chip.position import ChipSchedule, Resumption
 from weighbridge.mechanisms.chip.record import NO_PREVIOUS, ChipRecord
 from weighbridge.mechanisms.chip.store import State, Store
 
-__all__ = ["Agent", "AgentOptions", "RunResult"]
+__all__ = ["Agent"]
 
 _BEAT_SECONDS = 0.05
 _CPU_BEATS = 10  # beats between readings of CPU time, which is dear for a process tree
 _LOOK_SECONDS = 0.25
 _GRACE_SECONDS = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentOptions:
-    """What the operator chooses.
-
-    Attributes:
-        leaf_size: bytes of a whole leaf.
-        late_limit: seconds of lateness beyond which the agent warns.
-        bracket: file with the newest checkpoint or inspector's value, or None.
-        cores: processors that the command may use.
-        uid_separated: whether the command runs under another user id.
-        warn: takes a sentence for the operator.
-    """
-
-    leaf_size: int
-    late_limit: float
-    bracket: Path | None
-    cores: frozenset[int]
-    uid_separated: bool
-    warn: Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """How a watched command went.
-
-    Attributes:
-        exit_status: the command's, as a shell gives it (128 + signal if a signal ended it).
-        boot: the boot's number.
-        samples: stops made.
-        active_seconds: chip-active time of this boot.
-        frozen_seconds: total length of the stops.
-        longest_freeze: the longest stop, seconds.
-        latest: the greatest lateness, seconds.
-        read_bytes: bytes read at all stops.
-        lost: stops of earlier boots that were never taken.
-    """
-
-    exit_status: int
-    boot: int
-    samples: int
-    active_seconds: float
-    frozen_seconds: float
-    longest_freeze: float
-    latest: float
-    read_bytes: int
-    lost: int
 
 
 class Agent:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from weighbridge.errors import InputError
 from weighbridge.evidence.spool import SpoolClient
-from weighbridge.mechanisms.chip.agent import Agent, AgentOptions, RunResult
+from weighbridge.mechanisms.chip.agent import Agent
+from weighbridge.mechanisms.chip.agent_types import AgentOptions, RunResult
 from weighbridge.mechanisms.chip.cgroup import CgroupEnclosure
 from weighbridge.mechanisms.chip.command import Launch, WatchedCommand
 from weighbridge.mechanisms.chip.enclosure import Enclosure

@@ -26,6 +26,7 @@ from weighbridge.evidence.keys import FileSigner
 from weighbridge.mechanisms.chip.schedule import ScheduleTerms
 
 __all__ = [
+    "ChipBusyError",
     "State",
     "Store",
     "leaf_path",
@@ -37,6 +38,10 @@ __all__ = [
 
 FOLDERS = ("records", "leaves", "salts", "receipts", "requests")
 _SALT = b"weighbridge chip salt v1\0"
+
+
+class ChipBusyError(InputError):
+    """Another agent holds the chip's directory."""
 
 
 def record_path(directory: Path, sequence: int) -> Path:
@@ -148,7 +153,7 @@ class Store:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(
+                raise ChipBusyError(
                     "another agent runs this chip", where=directory, mend="end it, or use another chip"
                 ) from None
             signer = FileSigner.load(directory / "chip.key")

@@ -1,0 +1,133 @@
+"""Reading a chip's directory, or a copy of it, for verification. Nothing is trusted, nothing is written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weighbridge.errors import EvidenceError
+from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.evidence.limits import LIMITS
+from weighbridge.evidence.receipt import verify_receipt
+from weighbridge.evidence.statement import Statement, verify_statement
+from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.chip.leaves import LeafTable, read_leaf_table
+from weighbridge.mechanisms.chip.record import KIND
+from weighbridge.mechanisms.chip.store import leaf_path, receipt_path, record_path, salt_path, sequences
+
+__all__ = ["Collected", "LeafFiles", "collect"]
+
+
+class LeafFiles(Mapping[int, LeafTable]):
+    """Leaf tables of a directory, read when asked for: one of them may have a million leaves.
+
+    Args:
+        directory: the chip's directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __getitem__(self, sequence: int) -> LeafTable:
+        path = leaf_path(self._directory, sequence)
+        if not path.is_file():
+            raise KeyError(sequence)
+        return read_leaf_table(path)
+
+    def __iter__(self) -> Iterator[int]:
+        found = [path.stem for path in (self._directory / "leaves").glob("*.leaves")]
+        return iter(sorted(int(stem) for stem in found if stem.isdecimal()))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What a chip's directory holds.
+
+    Attributes:
+        statements: the records whose signature and chain verify.
+        findings: what does not verify, by record.
+        receipts: times of verified receipts by statement id.
+        leaves: leaf tables by sequence.
+        salts: salts by sequence.
+    """
+
+    statements: tuple[Statement, ...]
+    findings: tuple[Finding, ...]
+    receipts: Mapping[str, float]
+    leaves: Mapping[int, LeafTable]
+    salts: Mapping[int, bytes]
+
+
+def collect(directory: Path, roots: TrustRoots, *, chip: str) -> Collected:
+    """Reads and verifies records and receipts.
+
+    Args:
+        directory: the chip's directory or a copy.
+        roots: trust roots from outside.
+        chip: the chip's id, for naming what cannot be read.
+    """
+    statements: list[Statement] = []
+    findings: list[Finding] = []
+    receipts: dict[str, float] = {}
+    salts: dict[int, bytes] = {}
+    for sequence in sequences(directory):
+        name = f"{chip}#{sequence}"
+        try:
+            raw = _read(record_path(directory, sequence), LIMITS.statement_bytes)
+            statement = verify_statement(raw, roots, kind=KIND, role="chip")
+        except EvidenceError as error:
+            findings.append(_fault("chip.record", name, f"is not a record that this chip signed: {error}"))
+            continue
+        statements.append(statement)
+        path = receipt_path(directory, sequence)
+        if path.is_file():
+            try:
+                receipt = verify_receipt(raw, _read(path, LIMITS.receipt_bytes), roots.log_key)
+                receipts[statement.id] = receipt.integrated_at
+            except EvidenceError as error:
+                findings.append(_fault("chip.brackets", name, f"its receipt does not hold: {error}"))
+        path = salt_path(directory, sequence)
+        if path.is_file():
+            salts[sequence] = _read(path, 32)
+    findings += _strays(directory, chip)
+    return Collected(
+        statements=tuple(statements),
+        findings=tuple(findings),
+        receipts=receipts,
+        leaves=LeafFiles(directory),
+        salts=salts,
+    )
+
+
+def _strays(directory: Path, chip: str) -> Sequence[Finding]:
+    """A receipt, leaf table or salt without its record shows that a record was there."""
+    present = set(sequences(directory))
+    found: dict[int, str] = {}
+    for folder, suffix in (("leaves", "leaves"), ("salts", "salt"), ("receipts", "receipt")):
+        for path in (directory / folder).glob(f"*.{suffix}"):
+            if path.stem.isdecimal() and int(path.stem) not in present:
+                found[int(path.stem)] = path.name
+    # A stop under way when the agent was killed leaves a table or salt with the next number.
+    following = max(present, default=-1) + 1
+    return [
+        _fault("chip.sequence", f"{chip}#{sequence}", f"the record is missing, though {name} is there")
+        for sequence, name in sorted(found.items())
+        if sequence != following or name.endswith(".receipt")
+    ]
+
+
+def _fault(check: str, subject: str, reason: str) -> Finding:
+    return Finding(check=check, subject=subject, outcome=Outcome.FAIL, reason=reason)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise EvidenceError(f"cannot be read: {error.strerror}", where=path) from error
+    if len(data) > limit:
+        raise EvidenceError(f"is larger than {limit} bytes", where=path)
+    return data
