@@ -68,7 +68,7 @@ def init(
     )
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command()
 def run(
     directory: Directory,
     command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.", metavar="COMMAND…")],

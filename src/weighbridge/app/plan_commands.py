@@ -126,32 +126,22 @@ def snapshots(
     chips: Annotated[str, typer.Option(help="Chips of the fleet.", metavar="COUNT")],
     chip_flops: Annotated[str, typer.Option(help="FLOP/s of one chip.", metavar="FLOP/S")],
     days: Annotated[str, typer.Option(help="Length of the period in days.", metavar="DAYS")],
-    limit: Annotated[
-        str | None, typer.Option(help="Threshold in FLOP, or name a --rule.", metavar="FLOP")
-    ] = None,
-    rule: Annotated[
-        str | None, typer.Option(help="Rule whose threshold and counting apply.", metavar="ID")
-    ] = None,
+    limit: Annotated[str | None, typer.Option(help="Threshold in FLOP, or name a --rule.", metavar="FLOP")] = None,
+    rule: Annotated[str | None, typer.Option(help="Rule whose threshold and counting apply.", metavar="ID")] = None,
     counting: Annotated[
         str | None, typer.Option(help="Counting policy, for a rule that names none.", metavar="ID")
     ] = None,
     number_format: Annotated[
         str, typer.Option("--format", help="Number format of --chip-flops.", metavar="FORMAT")
     ] = "bf16",
-    declared: Annotated[
-        str, typer.Option(help="FLOP declared, counted by the rule's policy.", metavar="FLOP")
-    ] = "0",
-    unexplained: Annotated[
-        str, typer.Option(help="Snapshots that may stay unexplained.", metavar="COUNT")
-    ] = "0",
+    declared: Annotated[str, typer.Option(help="FLOP declared, counted by the rule's policy.", metavar="FLOP")] = "0",
+    unexplained: Annotated[str, typer.Option(help="Snapshots that may stay unexplained.", metavar="COUNT")] = "0",
     confidence: Annotated[str, typer.Option(help="1 - alpha of the bound.", metavar="P")] = "0.95",
     stride: Annotated[
         str | None,
         typer.Option(help="Steps between committed digests; with --step-seconds.", metavar="STEPS"),
     ] = None,
-    step_seconds: Annotated[
-        str | None, typer.Option(help="Length of a training step.", metavar="SECONDS")
-    ] = None,
+    step_seconds: Annotated[str | None, typer.Option(help="Length of a training step.", metavar="SECONDS")] = None,
     rules: Extra = None,
     as_json: Json = False,
 ) -> None:
@@ -206,12 +196,7 @@ def rules(*, extra: Extra = None, as_json: Json = False) -> None:
     book = load_rules(extra=extra)
     if as_json:
         print_json(
-            {
-                "rules": [
-                    rule.model_dump(mode="json") | {"not_assessable": rule.why_not_assessable}
-                    for rule in book
-                ]
-            }
+            {"rules": [rule.model_dump(mode="json") | {"not_assessable": rule.why_not_assessable} for rule in book]}
         )
         return
     print_table(
@@ -249,9 +234,7 @@ def _threshold(
 ) -> tuple[float, float, bool]:
     """Returns threshold, the chip's FLOP/s as the rule counts them, and whether totals must stay below."""
     if (limit is None) == (rule is None):
-        raise InputError(
-            "exactly one is needed", field="--limit or --rule", mend="give a FLOP figure or a rule"
-        )
+        raise InputError("exactly one is needed", field="--limit or --rule", mend="give a FLOP figure or a rule")
     if rule is None:
         return parse_flop(str(limit), name="--limit"), chip_flops, False
     chosen = book.rule(rule)

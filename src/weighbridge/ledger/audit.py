@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weighbridge.errors import WeighbridgeError
+import torch
+
+from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.match import Explanation, PlacedBytes, explain
 from weighbridge.mechanisms.chip.leaves import LeafTable
@@ -66,6 +68,8 @@ class RunAudit:
         startup_cpu_s: CPU seconds of the replayed program before its first step.
         baseline_bytes: most non-zero bytes that the replayed program held beside its explained state; 0 unmeasured.
         parent: declared parent's run id.
+        format: number format of the weights.
+        begins_as: other runs whose anchored weights this run's initial weights equal.
     """
 
     run: str
@@ -83,12 +87,15 @@ class RunAudit:
     startup_cpu_s: float
     baseline_bytes: int
     parent: str | None
+    format: str
+    begins_as: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain JSON data: the payload of the inspector's audit statement."""
         return {
             **self.__dict__,
             "chips": list(self.chips),
+            "begins_as": list(self.begins_as),
             "findings": [finding.as_dict() for finding in self.findings],
             "records": [record.as_dict() for record in self.records],
             "claims": list(self.claims),
@@ -128,7 +135,7 @@ def audit_run(
         scratch: folder for temporary files.
         data: the training data as handed over, if not at its committed path.
         observer: called with the sandbox's process id while replay runs (to measure its memory).
-        baseline: returns what the observer measured.
+        baseline: returns the most non-zero bytes that the observer saw the replayed program hold.
     """
     findings = [*check_journal(transcript), check_environment(transcript)]
     findings.append(check_initial_state(transcript, core=core, scratch=scratch))
@@ -145,6 +152,7 @@ def audit_run(
         "steps": transcript.steps_taken,
         "declared_flop_per_step": float(declared.get("flop_per_step") or 0.0),
         "parent": declared.get("parent"),
+        "format": _format(transcript),
     }
     wanted = [f for f in transcript.freezes if any(drawn(f.chip, s) for s in range(f.first, f.last + 1))]
     failed = [f for f in findings if f.outcome is Outcome.FAIL]
@@ -177,8 +185,21 @@ def audit_run(
         step_cpu_s=lower_envelope(outcome.step_cpu_s),
         flop_per_step=outcome.flop_per_step or 0.0,
         startup_cpu_s=outcome.startup_cpu_s,
-        baseline_bytes=baseline(),
+        baseline_bytes=_beside(baseline(), records),
     )
+
+
+_FORMATS = {torch.float64: "fp64", torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+def _format(transcript: Transcript) -> str:
+    """Returns the widest format among the weights before step 1; fp32 where they cannot be read."""
+    try:
+        state = transcript.state(str(transcript.events[0].data["anchor"]))
+    except (EvidenceError, KeyError, IndexError):
+        return "fp32"
+    present = {tensor.dtype for name, tensor in state.tensors.items() if "/parameter/" in name}
+    return next((word for dtype, word in _FORMATS.items() if dtype in present), "fp32")
 
 
 def _spans(transcript: Transcript) -> Iterator[dict[str, Any]]:
@@ -189,6 +210,12 @@ def _spans(transcript: Transcript) -> Iterator[dict[str, Any]]:
             chip, boot = next(iter(places))
             steps = sum(1 for event in segment.events if event.type == "step")
             yield {"chip": str(chip), "boot": int(boot), "steps": steps}
+
+
+def _beside(nonzero: int, records: Sequence[RecordAudit]) -> int:
+    """Returns non-zero bytes beside the explained ones: what an honest run of this program leaves unexplained."""
+    explained = [sum(r.explanation.explained_bytes.values()) for r in records if r.explanation.matched]
+    return max(0, nonzero - min(explained)) if nonzero and explained else 0
 
 
 def _rejected(common: Mapping[str, Any], findings: Sequence[Finding]) -> RunAudit:
@@ -243,7 +270,7 @@ def _committed_arrays(transcript: Transcript, data: Path | None) -> dict[str, me
     if path is None:
         return {}
     dataset = Dataset.of(path)
-    return {f"data/{name}": memoryview(array.reshape(-1).view("u1")) for name, array in dataset.arrays.items()}
+    return {f"data/{name}": array.reshape(-1).view("u1").data for name, array in dataset.arrays.items()}
 
 
 def _placed(freeze: Freeze, state: TrainingState, arrays: Mapping[str, memoryview]) -> Iterator[PlacedBytes]:

@@ -110,9 +110,7 @@ def chip_time(
             status = _status(record, inside, window, matched)
             audit, detail = matched.get(record.sequence, (None, {}))
             statuses.append(
-                RecordStatus(
-                    record, item.statement.id, item.time, status, audit, detail.get("share"), _bytes(detail)
-                )
+                RecordStatus(record, item.statement.id, item.time, status, audit, detail.get("share"), _bytes(detail))
             )
             if record.sequence in inside:
                 due += 1
@@ -321,9 +319,7 @@ def _boot_use(
     return use, _time_finding(use, startup, steps, needed, policy)
 
 
-def _time_finding(
-    use: BootUse, startup_s: float, steps: int, needed: float, policy: Policy
-) -> list[Finding]:
+def _time_finding(use: BootUse, startup_s: float, steps: int, needed: float, policy: Policy) -> list[Finding]:
     """Compares signed CPU time a step with what replay needs, start-up set aside."""
     if steps == 0 or needed <= 0:
         return []

@@ -17,8 +17,8 @@ class Policy:
 
     Attributes:
         rule: the rule that the inspection applies.
-        operators: names among which the error is split.
-        alpha: chance that any bound of the report is wrong.
+        operators: names of those inspected; each gets one bound.
+        alpha: chance that one operator's bound is wrong.
         capacity: of one chip, measured by the verifier before any run.
         nonce_commitment: SHA-256 of the inspector's nonce key.
         late_limit_s: latest honest freeze.
@@ -38,9 +38,9 @@ class Policy:
     audits: int | None
 
     @property
-    def alpha_each(self) -> float:
-        """The error of one operator's bound: a union bound over all of them, used or not."""
-        return self.alpha / len(self.operators)
+    def alpha_together(self) -> float:
+        """Chance that any of the bounds is wrong: a union bound over all of them, used or not."""
+        return min(1.0, self.alpha * len(self.operators))
 
     @property
     def unexplained_limit_flop(self) -> float:

@@ -84,7 +84,10 @@ def rule_on(
             verdict = Verdict.INCONCLUSIVE
             reason = f"evidence failed ({failing[0].check}), though what it leaves stays within the rule"
         else:
-            verdict, reason = Verdict.INCONCLUSIVE, "what could be hidden keeps the total from staying within the rule"
+            verdict, reason = (
+                Verdict.INCONCLUSIVE,
+                "what could be hidden keeps the total from staying within the rule",
+            )
         rulings[level] = Ruling(verdict, level, rule.id, threshold, declared, counted, reason)
     return rulings
 

@@ -1,14 +1,14 @@
 """Anchors: a full training state in one safetensors file. Only tensors and plain data; nothing is ever unpickled."""
 
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from weighbridge.errors import EvidenceError
-from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, canonical
+from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.state import Subjects, TrainingState
 
 __all__ = ["layout_of", "read_anchor", "write_anchor"]
 
@@ -23,7 +23,7 @@ def write_anchor(path: Path, state: TrainingState) -> None:
         temporary,
         metadata={_PLAIN: canonical(state.plain).decode()},
     )
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_anchor(path: Path) -> TrainingState:

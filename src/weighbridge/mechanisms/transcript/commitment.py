@@ -19,7 +19,7 @@ from typing import Any
 from blake3 import blake3
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.state import canonical
+from weighbridge.mechanisms.transcript.encoding import canonical
 
 __all__ = ["COMMITMENT", "NONCE", "PROGRESS", "Opening", "derive_seed", "generator_seeds", "salt_for"]
 

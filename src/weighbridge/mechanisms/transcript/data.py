@@ -19,7 +19,7 @@ from blake3 import blake3
 from torch import Tensor
 
 from weighbridge.errors import InputError
-from weighbridge.mechanisms.transcript.state import canonical
+from weighbridge.mechanisms.transcript.encoding import canonical
 
 __all__ = ["Dataset", "order_of_epoch"]
 
@@ -57,9 +57,7 @@ class Dataset:
         return cls._checked({"data": _array(data)}, path=None, single=True)
 
     @classmethod
-    def _checked(
-        cls, arrays: Mapping[str, npt.NDArray[Any]], *, path: Path | None, single: bool
-    ) -> "Dataset":
+    def _checked(cls, arrays: Mapping[str, npt.NDArray[Any]], *, path: Path | None, single: bool) -> "Dataset":
         lengths = {name: len(a) if a.ndim else 0 for name, a in arrays.items()}
         if not lengths or min(lengths.values()) == 0:
             raise InputError("has no items", where="data", mend="give at least one row")
@@ -124,7 +122,9 @@ def _array(value: Any) -> npt.NDArray[Any]:
     if isinstance(value, np.ndarray):
         return value
     raise InputError(
-        f"is a {type(value).__name__}", where="data", mend="give a .npy path, an array, a tensor or a mapping of them"
+        f"is a {type(value).__name__}",
+        where="data",
+        mend="give a .npy path, an array, a tensor or a mapping of them",
     )
 
 

@@ -69,9 +69,7 @@ class Discovery:
         self._undo.clear()
         alive = [module for ref in self._modules if (module := ref()) is not None]
         inner = {id(child) for module in alive for child in module.modules() if child is not module}
-        roots = [
-            module for module in alive if id(module) not in inner and any(True for _ in module.parameters())
-        ]
+        roots = [module for module in alive if id(module) not in inner and any(True for _ in module.parameters())]
         if not roots:
             raise InputError(
                 "no model was built between start and the loop",

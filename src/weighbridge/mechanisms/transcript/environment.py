@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.state import canonical
+from weighbridge.mechanisms.transcript.encoding import canonical
 
 __all__ = ["CODE_TREE_LIMIT_BYTES", "NUMERIC_VARIABLES", "CodeTree", "describe_environment", "differences"]
 
@@ -113,8 +113,8 @@ def describe_environment() -> dict[str, Any]:
 
 def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
     """Returns one sentence for each way in which two environments differ, in a fixed order."""
-    found = []
-    for key in sorted(set(recorded) | set(present)):
-        if recorded.get(key) != present.get(key):
-            found.append(f"{key}: recorded {recorded.get(key)!r}, here {present.get(key)!r}")
-    return found
+    return [
+        f"{key}: recorded {recorded.get(key)!r}, here {present.get(key)!r}"
+        for key in sorted(set(recorded) | set(present))
+        if recorded.get(key) != present.get(key)
+    ]

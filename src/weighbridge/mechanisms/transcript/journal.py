@@ -14,7 +14,7 @@ from typing import IO, Any
 from blake3 import blake3
 
 from weighbridge.errors import EvidenceError
-from weighbridge.mechanisms.transcript.state import canonical
+from weighbridge.mechanisms.transcript.encoding import canonical
 
 __all__ = ["Event", "Journal", "Segment", "read_segment", "segment_paths"]
 

@@ -1,13 +1,15 @@
 """What recording and replay share: the loop that a program runs over, and the hooks inside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from blake3 import blake3
 from torch import Tensor, nn
 from torch.optim import optimizer as optimizer_hooks
 
-from weighbridge.mechanisms.transcript.state import Subjects, canonical, digest_tensor, generator_states
+from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.state import Subjects, digest_tensor, generator_states
 
 __all__ = ["Iteration", "LoopHooks"]
 
@@ -30,10 +32,7 @@ class Iteration:
     def batch_digest(self, fallback: Any, salt: bytes) -> tuple[str, str]:
         """Returns the salted digest of what the model was given, and ``forward`` or ``yielded``: where it was seen."""
         seen, where = (self.inputs, "forward") if self.inputs else (_digests(fallback), "yielded")
-        whole = b"".join(seen)
-        from blake3 import blake3
-
-        return blake3(whole, key=salt).hexdigest(), where
+        return blake3(b"".join(seen), key=salt).hexdigest(), where
 
     def loss_values(self) -> list[str]:
         """Returns the losses exactly, as hexadecimal floats, in the order of the backward passes."""
@@ -77,12 +76,8 @@ class LoopHooks:
         for module in self._subjects.modules.values():
             handle = module.register_forward_pre_hook(self._forward, with_kwargs=True)
             self._undo.append(handle.remove)
-        self._undo.append(
-            optimizer_hooks.register_optimizer_step_pre_hook(self._pre_step).remove  # type: ignore[no-untyped-call]
-        )
-        self._undo.append(
-            optimizer_hooks.register_optimizer_step_post_hook(self._post_step).remove  # type: ignore[no-untyped-call]
-        )
+        self._undo.append(optimizer_hooks.register_optimizer_step_pre_hook(self._pre_step).remove)
+        self._undo.append(optimizer_hooks.register_optimizer_step_post_hook(self._post_step).remove)
         original = torch.autograd.backward
 
         def noting(tensors: Any, *arguments: Any, **keywords: Any) -> None:
@@ -116,10 +111,3 @@ class LoopHooks:
     def _post_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         if self.iteration is not None and id(optimizer) in self._own:
             self._after()
-
-
-def iterations(subjects: Subjects, hooks: LoopHooks) -> Iterator[Iteration]:
-    """Yields a fresh iteration each time, installed as the one that hooks write to."""
-    while True:
-        hooks.iteration = Iteration(subjects)
-        yield hooks.iteration

@@ -1,7 +1,6 @@
 """How a program under a chip agent learns, after the fact, that its memory was read."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class NoticeBoard:
         if self._path is None:
             return None
         try:
-            status = os.stat(self._path)
+            status = self._path.stat()
             mark = (status.st_ino, status.st_mtime_ns)
             if mark == self._seen:
                 return None

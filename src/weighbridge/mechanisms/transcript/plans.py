@@ -35,7 +35,7 @@ def plan_freezes(transcript: Transcript, freezes: Iterable[Freeze]) -> AuditPlan
     From each freeze's anchor forward to the second digest after it; a freeze inside an update starts from the
     anchor before, since its own shows only the state after the update. Stretches that meet are walked as one.
     """
-    digests = {step for step in transcript.digests}
+    digests = set(transcript.digests)
     legs = [Leg(0, min(_second_digest_after(transcript, 0), transcript.reached))]
     captures: set[int] = set()
     anchored = sorted({f.step: f.anchor for f in transcript.freezes}.items())
@@ -66,9 +66,7 @@ def segments_of(transcript: Transcript) -> list[Leg]:
     bounds = sorted(step for step in anchors if 0 < step < transcript.reached)
     starts = [0, *bounds]
     ends = [*bounds, transcript.reached]
-    return [
-        Leg(start, end, anchors[start] if start else None) for start, end in zip(starts, ends, strict=True)
-    ]
+    return [Leg(start, end, anchors[start] if start else None) for start, end in zip(starts, ends, strict=True)]
 
 
 def plan_segments(transcript: Transcript, segments: Iterable[Leg]) -> AuditPlan:

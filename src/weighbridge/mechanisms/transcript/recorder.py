@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 from weighbridge.errors import InputError
 from weighbridge.evidence.keys import Signer
 from weighbridge.evidence.spool import SpoolClient
@@ -116,9 +115,7 @@ class Recording:
         self._open_segment()
         hooks.install()
         try:
-            indices = self._data.indices(
-                self.seed, batch_size=self._batch_size, start=self.step, stop=self.steps
-            )
+            indices = self._data.indices(self.seed, batch_size=self._batch_size, start=self.step, stop=self.steps)
             for taken in indices:
                 hooks.iteration = self._iteration = Iteration(self._subjects)
                 batch = self._data.batch(taken)
@@ -320,7 +317,6 @@ class Recording:
         (self.folder / "progress" / f"{name}.cose").write_bytes(raw)
         if self._spool is not None:
             self._submitted.append((self._spool.submit(raw), name))
-
 
 
 def seed_generators(seed: bytes) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Replay:
         return [
             (after.cpu_ns - before.cpu_ns) / 1e9
             for leg in self.states
-            for before, after in zip(leg, leg[1:], strict=False)
+            for before, after in pairwise(leg)
         ]
 
 
@@ -121,8 +122,7 @@ def replay(
             seed=transcript.seed,
             key=transcript.opening.key,
             legs=tuple(
-                Leg(leg.start, leg.until, f"/replay/anchors/{leg.anchor}" if leg.anchor else None)
-                for leg in walked
+                Leg(leg.start, leg.until, f"/replay/anchors/{leg.anchor}" if leg.anchor else None) for leg in walked
             ),
             captures=frozenset(captures),
             digests=frozenset(digests),

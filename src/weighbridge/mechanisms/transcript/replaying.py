@@ -21,7 +21,7 @@ from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.state import Subjects, capture, hyperparameters, restore
 
-__all__ = ["Leg", "Replaying", "ReplayPlan"]
+__all__ = ["Leg", "ReplayPlan", "Replaying"]
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,7 @@ class Replaying:
             restore(self._subjects, state)
         self.step = leg.start
         self._boundary()
-        for taken in self._data.indices(
-            self.seed, batch_size=self._plan.batch_size, start=leg.start, stop=leg.until
-        ):
+        for taken in self._data.indices(self.seed, batch_size=self._plan.batch_size, start=leg.start, stop=leg.until):
             iteration = self._hooks.iteration = Iteration(self._subjects)
             batch = self._data.batch(taken)
             yielded = dict(batch) if isinstance(batch, dict) else batch

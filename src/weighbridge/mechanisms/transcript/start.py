@@ -16,9 +16,9 @@ from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.commitment import (
     COMMITMENT,
+    NONCE,
     Opening,
     derive_seed,
-    NONCE,
     salt_for,
 )
 from weighbridge.mechanisms.transcript.data import Dataset
@@ -69,8 +69,8 @@ def start(
         resume: folder of an interrupted run to continue in a new segment (or ``$WEIGHBRIDGE_RESUME``).
 
     Environment: ``WEIGHBRIDGE_SPOOL`` (folder of the log's keeper), ``WEIGHBRIDGE_KEY`` (operator's key file),
-    ``WEIGHBRIDGE_ROOTS`` (trust roots, which vouch for the inspector), ``WEIGHBRIDGE_RUNS``, ``WEIGHBRIDGE_RESUME``. Without a spool the run is recorded but bound to nothing that
-    anybody else saw, and says so.
+    ``WEIGHBRIDGE_ROOTS`` (trust roots, which vouch for the inspector), ``WEIGHBRIDGE_RUNS``, ``WEIGHBRIDGE_RESUME``.
+    Without a spool the run is recorded but bound to nothing that anybody else saw, and says so.
 
     Returns:
         The run: iterate over it; ``run.seed``, ``run.step`` and ``run.config`` are for the program to read.
@@ -81,14 +81,14 @@ def start(
     """
     plan = os.environ.get("WEIGHBRIDGE_REPLAY")
     try:
-        config = json.loads(json.dumps(dict(config), allow_nan=False))
+        plain: dict[str, Any] = json.loads(json.dumps(dict(config), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise InputError(f"is not plain data ({error})", where="config", mend="use numbers, strings, lists") from error
-    steps = _count("steps", steps, config)
-    batch_size = _count("batch_size", batch_size, config)
+    steps = _count("steps", steps, plain)
+    batch_size = _count("batch_size", batch_size, plain)
     dataset = Dataset.of(data)
     if plan is not None:
-        return Replaying.from_plan(Path(plan), data=dataset, config=config, steps=steps, batch_size=batch_size)
+        return Replaying.from_plan(Path(plan), data=dataset, config=plain, steps=steps, batch_size=batch_size)
     if stride < 1:
         raise InputError("must be at least 1", where="stride")
 
@@ -97,7 +97,7 @@ def start(
     contents = {
         "data": {"root": dataset.root.hex(), **dataset.describe()},
         "code": {"digest": tree.digest.hex(), "root": str(tree.root)},
-        "config": config,
+        "config": plain,
         "environment": describe_environment(),
         "program": {"arguments": _arguments(), "directory": str(Path.cwd())},
         "loop": {"steps": steps, "batch_size": batch_size, "stride": stride},
@@ -133,7 +133,7 @@ def start(
         signer=signer,
         spool=spool,
         resumption=resumption,
-        config=config,
+        config=plain,
     )
     seed_generators(seed)
     return recording
@@ -143,7 +143,9 @@ def _count(name: str, given: int | None, config: Mapping[str, Any]) -> int:
     value = given if given is not None else config.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(
-            f"is {value!r}, not a whole number above 0", where=name, mend=f"pass {name}= or put it into config"
+            f"is {value!r}, not a whole number above 0",
+            where=name,
+            mend=f"pass {name}= or put it into config",
         )
     return value
 
@@ -205,7 +207,10 @@ def _resume(folder: Path, contents: Mapping[str, Any]) -> tuple[Opening, str, by
     for name in ("data", "code", "config", "loop"):
         if opening.contents.get(name) != contents[name]:
             raise InputError(
-                "is not what the run was committed with", where=folder, field=name, mend="start a new run instead"
+                "is not what the run was committed with",
+                where=folder,
+                field=name,
+                mend="start a new run instead",
             )
     paths = segment_paths(folder)
     last = read_segment(paths[-1])
@@ -246,7 +251,9 @@ def _seed_of(folder: Path, run: str, opening: Opening) -> bytes:
     directory = os.environ.get("WEIGHBRIDGE_ROOTS")
     if directory is None:
         raise InputError(
-            "is not set, so nobody's nonce can be verified", where="WEIGHBRIDGE_ROOTS", mend="name the trust roots"
+            "is not set, so nobody's nonce can be verified",
+            where="WEIGHBRIDGE_ROOTS",
+            mend="name the trust roots",
         )
     roots = TrustRoots.load(Path(directory))
     statement = verify_statement(answer.read_bytes(), roots, kind=NONCE, role="inspector")

@@ -5,7 +5,6 @@ number generators and the data cursor. Digests cover all of it, because replay o
 (an optimizer's state can carry a model to any weights: reference figure in ``docs/attacks.md``).
 """
 
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,17 @@ from blake3 import blake3
 from torch import Tensor, nn
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.encoding import canonical, framed
 
-__all__ = ["Subjects", "TrainingState", "capture", "digest_tensor", "hyperparameters", "restore", "tensor_bytes"]
+__all__ = [
+    "Subjects",
+    "TrainingState",
+    "capture",
+    "digest_tensor",
+    "hyperparameters",
+    "restore",
+    "tensor_bytes",
+]
 
 _DOMAIN = b"weighbridge/state/1"
 
@@ -36,7 +44,7 @@ class Subjects:
         """Yields each distinct parameter and buffer once, under its first name."""
         seen: set[int] = set()
         for root, module in self.modules.items():
-            named = [("parameter", n, p) for n, p in module.named_parameters()]
+            named: list[tuple[str, str, Tensor]] = [("parameter", n, p) for n, p in module.named_parameters()]
             named += [("buffer", n, b) for n, b in module.named_buffers()]
             for kind, name, tensor in named:
                 if id(tensor) not in seen:
@@ -58,31 +66,22 @@ class TrainingState:
         """
         whole = blake3(_DOMAIN, key=salt)
         for name in sorted(self.tensors):
-            whole.update(_framed(name.encode()))
+            whole.update(framed(name.encode()))
             whole.update(digest_tensor(self.tensors[name]))
-        whole.update(_framed(canonical(self.plain)))
+        whole.update(framed(canonical(self.plain)))
         return whole.digest()
-
-
-def canonical(value: Any) -> bytes:
-    """Returns deterministic JSON of plain data (sorted keys, shortest exact floats)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True).encode()
-
-
-def _framed(data: bytes) -> bytes:
-    return len(data).to_bytes(8, "little") + data
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """Returns a tensor's elements as bytes in C order, without a copy where it is contiguous on the CPU."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
+    return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
 
 
 def digest_tensor(tensor: Tensor, *, key: bytes | None = None) -> bytes:
     """Returns BLAKE3 over format, shape and raw bytes (never a printed form, which abbreviates)."""
     header = canonical([str(tensor.dtype), list(tensor.shape)])
-    hasher = blake3(_framed(header), key=key) if key is not None else blake3(_framed(header))
+    hasher = blake3(framed(header), key=key) if key is not None else blake3(framed(header))
     hasher.update(tensor_bytes(tensor))
     return hasher.digest()
 
@@ -142,7 +141,11 @@ def _plain_generators(states: Mapping[str, Any]) -> dict[str, Any]:
     name, keys, position, has_gauss, cached = states["numpy"]
     return {
         "generator/numpy": [
-            str(name), np.asarray(keys).tolist(), int(position), int(has_gauss), float(cached)
+            str(name),
+            np.asarray(keys).tolist(),
+            int(position),
+            int(has_gauss),
+            float(cached),
         ],
         "generator/python": [version, list(internal), gauss],
     }
@@ -167,8 +170,10 @@ def _flatten(prefix: str, value: Any, tensors: dict[str, Tensor], plain: dict[st
     elif isinstance(value, Mapping):
         for key in value:
             _flatten(f"{prefix}/{key}", value[key], tensors, plain)
-    elif isinstance(value, Sequence) and not isinstance(value, str) and any(
-        isinstance(item, (Tensor, Mapping, list, tuple)) for item in value
+    elif (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and any(isinstance(item, (Tensor, Mapping, list, tuple)) for item in value)
     ):
         for index, item in enumerate(value):
             _flatten(f"{prefix}/{index}", item, tensors, plain)

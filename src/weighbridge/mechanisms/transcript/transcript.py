@@ -88,9 +88,7 @@ class Transcript:
             commitment = verify_statement((folder / "commitment.cose").read_bytes(), roots, kind=COMMITMENT)
             opening.check(commitment.payload)
             if (folder / "nonce.cose").exists():
-                nonce = verify_statement(
-                    (folder / "nonce.cose").read_bytes(), roots, kind=NONCE, role="inspector"
-                )
+                nonce = verify_statement((folder / "nonce.cose").read_bytes(), roots, kind=NONCE, role="inspector")
                 if nonce.payload.get("run") != commitment.id:
                     raise EvidenceError("answers another run's commitment", where=folder / "nonce.cose")
             for path in sorted((folder / "progress").glob("*.cose")):

@@ -17,9 +17,7 @@ from weighbridge.mechanisms.transcript.transcript import Transcript
 __all__ = ["check_environment", "check_initial_state", "check_journal", "compare_replay", "same_weights"]
 
 
-def _finding(
-    transcript: Transcript, check: str, outcome: Outcome, reason: str, **figures: Any
-) -> Finding:
+def _finding(transcript: Transcript, check: str, outcome: Outcome, reason: str, **figures: Any) -> Finding:
     evidence = (transcript.commitment.id,) if transcript.commitment else ()
     return Finding(
         check=f"transcript.{check}",
@@ -97,9 +95,12 @@ def _check_segments(transcript: Transcript) -> list[Finding]:
             continue
         before = transcript.segments[number - 1]
         parent: Mapping[str, Any] = first.get("parent") or {}
-        earlier = {
-            (int(e.data["step"]), e.data["state"]) for e in before.events if "anchor" in e.data
-        } | {(int(e.data["step"]), e.data["state"]) for s in transcript.segments[:number] for e in s.events if "anchor" in e.data}
+        earlier = {(int(e.data["step"]), e.data["state"]) for e in before.events if "anchor" in e.data} | {
+            (int(e.data["step"]), e.data["state"])
+            for s in transcript.segments[:number]
+            for e in s.events
+            if "anchor" in e.data
+        }
         holds = parent.get("head") == before.head.hex() and (first.get("step"), first.get("state")) in earlier
         findings.append(
             _finding(
@@ -145,9 +146,7 @@ def check_environment(transcript: Transcript) -> Finding:
     )
 
 
-def check_initial_state(
-    transcript: Transcript, *, core: int | None = None, scratch: Path | None = None
-) -> Finding:
+def check_initial_state(transcript: Transcript, *, core: int | None = None, scratch: Path | None = None) -> Finding:
     """Recomputes the state before step 1 from the seed and the code tree alone (protocol sections 4.5 and 4.7).
 
     The sandbox sees no data and no anchor, and the code tree is at most 1 MiB, so no weights can be smuggled in.
@@ -158,12 +157,21 @@ def check_initial_state(
         return _finding(transcript, "initial-state", Outcome.FAIL, "no digest of the initial state was committed")
     try:
         with replay(
-            transcript, legs=[Leg(0, 0)], captures=[0], without_data=True, core=core, scratch=scratch, seconds=120
+            transcript,
+            legs=[Leg(0, 0)],
+            captures=[0],
+            without_data=True,
+            core=core,
+            scratch=scratch,
+            seconds=120,
         ) as outcome:
             derived = outcome.captured(0)
     except WeighbridgeError as error:
         return _finding(
-            transcript, "initial-state", Outcome.FAIL, f"the program does not build its initial state: {error}"
+            transcript,
+            "initial-state",
+            Outcome.FAIL,
+            f"the program does not build its initial state: {error}",
         )
     if derived.digest(transcript.salt(0)).hex() == committed:
         return _finding(
@@ -184,7 +192,12 @@ def _what_differs(transcript: Transcript, derived: TrainingState) -> str:
     parts = []
     if claimed.digest(transcript.salt(0)).hex() != transcript.digests[0]:
         parts.append("the anchor handed over is not the committed one")
-    words = {"model": "weights", "optimizer": "optimizer state", "schedule": "schedule", "generator": "generators"}
+    words = {
+        "model": "weights",
+        "optimizer": "optimizer state",
+        "schedule": "schedule",
+        "generator": "generators",
+    }
     for prefix, word in words.items():
         if _part(claimed, prefix) != _part(derived, prefix) or not _equal_tensors(claimed, derived, prefix):
             parts.append(f"its {word} {'is' if word.endswith(('state', 'schedule')) else 'are'} not derived")
@@ -228,7 +241,12 @@ def compare_replay(transcript: Transcript, outcome: Replay) -> list[Finding]:
         detail = "; ".join(mismatches[:1])
         return [
             _finding(
-                transcript, "replay", Outcome.FAIL, reason + (f" ({detail})" if detail else ""), figure=float(wrong[0]), unit="step"
+                transcript,
+                "replay",
+                Outcome.FAIL,
+                reason + (f" ({detail})" if detail else ""),
+                figure=float(wrong[0]),
+                unit="step",
             )
         ]
     if mismatches:
@@ -254,7 +272,11 @@ def _compare_steps(transcript: Transcript, outcome: Replay) -> list[str]:
         if recorded is None:
             mismatches.append(f"the journal has no step {step}")
             continue
-        names: Sequence[tuple[str, str]] = (("batch", "data"), ("loss", "loss"), ("updates", "number of updates"))
+        names: Sequence[tuple[str, str]] = (
+            ("batch", "data"),
+            ("loss", "loss"),
+            ("updates", "number of updates"),
+        )
         for key, word in names:
             if seen.get(key) != recorded.get(key):
                 mismatches.append(f"the {word} of step {step} is not the recorded one")

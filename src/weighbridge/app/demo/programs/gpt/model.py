@@ -1,6 +1,5 @@
 """A byte-level GPT, small enough for one core."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own convention
 

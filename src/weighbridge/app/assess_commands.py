@@ -1,0 +1,96 @@
+"""``weighbridge assess`` and ``weighbridge check``: the verdict, and whether a report of it holds."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from weighbridge.app.output import print_findings, print_json, print_table
+from weighbridge.evidence.trust import TrustRoots
+
+__all__ = ["mount"]
+
+
+def mount(app: typer.Typer) -> None:
+    """Adds both commands."""
+    app.command()(assess)
+    app.command()(check)
+
+
+def assess(
+    workspace: Annotated[Path, typer.Argument(help="Folder of evidence, or of a report.")],
+    rule: Annotated[str | None, typer.Option(help="Rule id; default the one that the inspection planned.")] = None,
+    roots: Annotated[Path | None, typer.Option(help="Trust roots; default WORKSPACE.roots beside it.")] = None,
+    logged_audits: Annotated[
+        bool, typer.Option("--logged-audits", help="Use the inspector's logged audits instead of replaying.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Reaches a verdict for every operator from a workspace; replays every run anew unless told otherwise.
+
+    Writes nothing. Exits with 0 when a verdict was reached, whatever it is.
+
+    Example: weighbridge assess demo-out --rule eu.gpai.systemic --logged-audits
+    """
+    from weighbridge.ledger.assess import assess as judge
+    from weighbridge.ledger.assess import audits_of
+    from weighbridge.ledger.workspace import Workspace
+
+    opened = Workspace.open(workspace, TrustRoots.load(roots or workspace.with_name(workspace.name + ".roots")))
+    if logged_audits:
+        audits = audits_of(opened)
+    else:
+        from weighbridge.ledger.inspect import audit_all
+
+        def progress(line: str) -> None:
+            print(f"weighbridge: {line}", file=sys.stderr, flush=True)
+
+        progress("replaying every run; this takes about as long as the declared steps did")
+        audits = [audit.as_dict() for audit in audit_all(opened, progress=progress)]
+    body = judge(opened, audits, rule_id=rule)
+    if as_json:
+        print_json(body)
+    else:
+        _print_verdicts(body)
+
+
+def _print_verdicts(body: dict[str, Any]) -> None:
+    rows = []
+    for operator in body["operators"]:
+        for level, ruling in operator["rulings"].items():
+            rows.append(
+                (
+                    operator["name"] if level == "A" else "",
+                    level,
+                    ruling["verdict"],
+                    f"{ruling['declared_flop']:.2e}",
+                    f"{ruling['hidden_flop']:.2e}",
+                    f"{operator['audited']} of {operator['due']}" if level == "A" else "–",
+                    ruling["reason"],
+                )
+            )
+    title = f"Rule {body['rule']['id']}: {body['rule']['comparator']} {body['rule']['threshold']:.3g} FLOP"
+    print_table(title, ("operator", "level", "verdict", "declared", "X", "audited", "why"), rows)
+    for operator in body["operators"]:
+        print(f"{operator['name']}: {operator['sentences']['A']}")
+
+
+def check(
+    report: Annotated[Path, typer.Argument(help="report.json in its folder.")],
+    roots: Annotated[Path, typer.Option(help="Trust roots that came to you another way than the report.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Checks a signed report from its bytes and trust roots alone; exits with 0 only when all of it holds.
+
+    Writes nothing. What is not done: the replays behind the inspector's audits. ``weighbridge assess`` makes them.
+
+    Example: weighbridge check demo-out/report.json --roots demo-out.roots
+    """
+    from weighbridge.ledger.check import check_report
+
+    findings = check_report(report, roots)
+    if as_json:
+        print_json({"report": str(report), "findings": [finding.as_dict() for finding in findings]})
+    else:
+        print_findings(f"report {report}", findings)

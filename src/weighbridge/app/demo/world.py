@@ -1,0 +1,161 @@
+"""The demo's institutions: a body with its inspector and registrar, a chip maker, a distributor, a log and its keeper."""
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weighbridge.evidence.certificates import Role, issue, issue_root
+from weighbridge.evidence.keys import FileSigner
+from weighbridge.evidence.log import Log, LogEntry
+from weighbridge.evidence.spool import Keeper, SpoolClient
+from weighbridge.evidence.statement import Statement, sign_statement
+from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.chip.setup import NewChip, init_chip
+from weighbridge.mechanisms.registry.epcis import Step, event_payload
+from weighbridge.mechanisms.transcript.commitment import COMMITMENT, NONCE, inspector_nonce
+
+__all__ = ["OperatorPlace", "World", "say"]
+
+_START = time.monotonic()
+
+
+def say(line: str) -> None:
+    """Prints one line of progress on standard error."""
+    print(f"[{time.monotonic() - _START:6.1f} s] {line}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class OperatorPlace:
+    """An operator's machine room: folder, key, and the user that its programs run as."""
+
+    name: str
+    folder: Path
+    key: Path
+    user: int | None
+
+    def environment(self, world: "World") -> dict[str, str]:
+        """Returns what the operator's programs need to record and to reach the log."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+        return kept | {
+            "HOME": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "WEIGHBRIDGE_KEY": str(self.key),
+            "WEIGHBRIDGE_ROOTS": str(world.roots_folder),
+            "WEIGHBRIDGE_RUNS": str(self.folder / "runs"),
+            "WEIGHBRIDGE_SPOOL": str(world.spool),
+        }
+
+
+class World:
+    """Keys, certificates, log and keeper. Keys and the log's database live in scratch, never in the bundle."""
+
+    def __init__(self, scratch: Path, roots_folder: Path) -> None:
+        self.scratch, self.roots_folder = scratch, roots_folder
+        self.spool = scratch / "spool"
+        self.nonce_key = secrets.token_bytes(32)
+        keys = scratch / "keys"
+        keys.mkdir(mode=0o700)
+        self._body = FileSigner.create(keys / "body.pem")
+        self._body_root = issue_root(self._body, name="Compute Inspectorate", role=Role.INSPECTORATE)
+        self._maker = FileSigner.create(keys / "maker.pem")
+        self._maker_root = issue_root(self._maker, name="Chip Works", role=Role.MAKER)
+        self._maker = self._maker.with_chain((self._maker_root,))
+        self.inspector = self._certified(keys / "inspector.pem", "Inspector", Role.INSPECTOR)
+        self.registrar = self._certified(keys / "registrar.pem", "Registrar", Role.REGISTRAR)
+        self.distributor = self._certified(keys / "distributor.pem", "Distributor", Role.DISTRIBUTOR)
+        log_key = FileSigner.create(keys / "log.pem")
+        self.log = Log.create(scratch / "log.db", log_key, origin="weighbridge.example/demo")
+        self.roots = TrustRoots(roots=(self._body_root, self._maker_root), log_key=self.log.log_key, checkpoint=None)
+        self.roots.save(roots_folder)
+        self._keeper = Keeper(self.log, self.spool, roots=self.roots, on_entry=self._answer)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keeper.run, args=(self._stop,), daemon=True)
+        self._thread.start()
+        self.client = SpoolClient(self.spool)
+
+    def _certified(self, path: Path, name: str, role: Role) -> FileSigner:
+        signer = FileSigner.create(path)
+        certificate = issue(self._body, self._body_root, public_key=signer.public_key, name=name, role=role)
+        return signer.with_chain((certificate, self._body_root))
+
+    def _answer(self, statement: Statement, entry: LogEntry) -> Iterable[bytes]:
+        """Answers a run's commitment with the nonce that follows from the committed key."""
+        if statement.kind == COMMITMENT:
+            nonce = inspector_nonce(self.nonce_key, statement.id)
+            yield sign_statement(
+                self.inspector,
+                kind=NONCE,
+                subject=statement.id,
+                payload={"run": statement.id, "nonce": nonce.hex()},
+            )
+
+    def publish(self, kind: str, payload: Mapping[str, Any], *, signer: FileSigner | None = None) -> str:
+        """Signs a statement (by the inspector unless said otherwise), logs it, and returns its id."""
+        raw = sign_statement(signer or self.inspector, kind=kind, subject="inspection", payload=payload)
+        identifier = self.client.submit(raw)
+        self.client.wait(identifier, timeout=60)
+        return identifier
+
+    def operator(self, name: str, number: int) -> OperatorPlace:
+        """Makes an operator's room, key and certificate."""
+        folder = self.scratch / "operators" / name
+        (folder / "runs").mkdir(parents=True)
+        key = folder / "operator.pem"
+        signer = FileSigner.create(key)
+        certificate = issue(
+            self._body, self._body_root, public_key=signer.public_key, name=name, role=Role.OPERATOR
+        )
+        signer.with_chain((certificate, self._body_root))
+        user = 52_000 + number if os.geteuid() == 0 else None
+        if user is not None:
+            for path in (folder, folder / "runs", *folder.glob("operator.pem*")):
+                os.chown(path, user, user)
+        return OperatorPlace(name, folder, key, user)
+
+    def make_chip(self, folder: Path, *, rate_hz: float) -> NewChip:
+        """Has the maker make a chip."""
+        return init_chip(folder, maker=self._maker, maker_chain=(self._maker_root,), rate_hz=rate_hz)
+
+    def custody(self, step: Step, chip: str, *, by: str, other: str | None = None, serial: str | None = None) -> None:
+        """Logs a custody event, signed by whom it concerns: the maker, the distributor, or the registrar for others."""
+        signers = {"Chip Works": self._maker, "Distributor": self.distributor}
+        payload = event_payload(step, chips=[chip], time=time.time(), party=by, other=other, serial=serial)
+        self.publish("custody-event", payload, signer=signers.get(by, self.registrar))
+
+    def deliver(self, chip: str, operator: str, *, serial: str) -> None:
+        """Logs a chip's whole way: made, shipped, received, shipped on, received, installed."""
+        self.custody(Step.MADE, chip, by="Chip Works", serial=serial)
+        self.custody(Step.SHIPPED, chip, by="Chip Works", other="Distributor")
+        self.custody(Step.RECEIVED, chip, by="Distributor", other="Chip Works")
+        self.custody(Step.SHIPPED, chip, by="Distributor", other=operator)
+        self.custody(Step.RECEIVED, chip, by=operator, other="Distributor")
+        self.custody(Step.INSTALLED, chip, by=operator)
+
+    def export_log(self, folder: Path) -> None:
+        """Exports the log, and keeps its checkpoint among the trust roots as an inspector would."""
+        self.log.export(folder)
+        (self.roots_folder / "checkpoint").write_bytes(self.log.checkpoint())
+
+    def close(self) -> None:
+        """Stops the keeper."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+        self._keeper.close()
+        self.log.close()
+
+
+def seal(path: Path, truth: Mapping[str, str]) -> str:
+    """Writes the truth where the inspector's side does not look, and returns its digest for the plan."""
+    data = json.dumps(truth, sort_keys=True).encode()
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()

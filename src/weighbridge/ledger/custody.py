@@ -1,0 +1,142 @@
+"""Who holds which chip, joined with which chips speak: registry and chip meet here and nowhere else."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.ledger.workspace import Workspace
+from weighbridge.mechanisms.chip.record import decode_record
+from weighbridge.mechanisms.registry.custody import CustodyEvent, History, Status
+from weighbridge.mechanisms.registry.epcis import read_event
+from weighbridge.mechanisms.registry.findings import judge, judge_serials
+from weighbridge.mechanisms.registry.fold import fold
+
+__all__ = ["Holdings", "holdings"]
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Chips by operator.
+
+    Attributes:
+        listed: chips that the directory gives each operator.
+        unlisted: chips found with an operator beyond the directory.
+        findings: what does not add up, by operator.
+        attributed: every chip that an operator answers for.
+    """
+
+    listed: Mapping[str, tuple[str, ...]]
+    unlisted: Mapping[str, tuple[str, ...]]
+    findings: Mapping[str, tuple[Finding, ...]] = field(repr=False)
+
+    @property
+    def attributed(self) -> frozenset[str]:
+        """Chips that some operator answers for."""
+        return frozenset(chip for chips in (*self.listed.values(), *self.unlisted.values()) for chip in chips)
+
+    def of(self, operator: str) -> tuple[str, ...]:
+        """Returns every chip that the operator answers for, listed or not."""
+        return (*self.listed.get(operator, ()), *self.unlisted.get(operator, ()))
+
+    def unlisted_of(self, operator: str) -> tuple[str, ...]:
+        """Returns the operator's chips that the directory does not give it."""
+        return self.unlisted.get(operator, ())
+
+    def findings_of(self, operator: str) -> tuple[Finding, ...]:
+        """Returns what does not add up about the operator's chips."""
+        return self.findings.get(operator, ())
+
+
+def holdings(workspace: Workspace, operators: Collection[str], *, closed: float) -> Holdings:
+    """Works out who answers for each chip at any time of the window, from the log's custody events and records.
+
+    An operator answers for a chip that it held at any time up to the close, one that was shipped to it, and one that
+    its own runs name. A chip that speaks and is nobody's stays unattributed, and is reported so.
+    """
+    histories = _histories(workspace)
+    speaking = workspace.chip_records()
+    listed: dict[str, list[str]] = {name: [] for name in operators}
+    unlisted: dict[str, list[str]] = {name: [] for name in operators}
+    findings: dict[str, list[Finding]] = {name: [] for name in operators}
+    for chip, history in sorted(histories.items()):
+        holders = {state.holder for state in history.states if state.since <= closed}
+        last = history.at(closed)
+        addressee = last.addressee if last is not None and last.status is Status.IN_TRANSIT else None
+        for name in operators:
+            if name in holders:
+                listed[name].append(chip)
+            elif name == addressee or name in {event.body.other for event in history.events}:
+                unlisted[name].append(chip)
+            else:
+                continue
+            findings[name] += list(judge(history, now=closed))
+            findings[name] += _speaks_out_of_turn(workspace, chip, history)
+    for item in workspace.of_kind("run-commitment"):
+        named = item.payload.get("chips")
+        name = item.statement.issuer
+        for chip in named if isinstance(named, list) else []:
+            if name in listed and isinstance(chip, str) and chip not in (*listed[name], *unlisted[name]):
+                unlisted[name].append(chip)
+    for name, chips in unlisted.items():
+        for chip in chips:
+            if chip in speaking:
+                findings[name].append(_not_listed(workspace, chip))
+    for finding in judge_serials(histories.values()):
+        for name in operators:
+            if finding.subject in (*listed[name], *unlisted[name]):
+                findings[name].append(finding)
+    return Holdings(
+        {name: tuple(chips) for name, chips in listed.items()},
+        {name: tuple(chips) for name, chips in unlisted.items()},
+        {name: tuple(found) for name, found in findings.items()},
+    )
+
+
+def _histories(workspace: Workspace) -> dict[str, History]:
+    events: dict[str, list[CustodyEvent]] = {}
+    for item in workspace.of_kind("custody-event"):
+        statement = item.statement
+        event = CustodyEvent(
+            statement=statement.id,
+            body=read_event(statement.payload, where=f"statement {statement.id[:16]}"),
+            issuer=statement.issuer,
+            role=statement.role,
+            issued_at=float(statement.issued_at),
+        )
+        for chip in event.body.chips:
+            events.setdefault(chip, []).append(event)
+    return {chip: fold(chip, items) for chip, items in events.items()}
+
+
+def _speaks_out_of_turn(workspace: Workspace, chip: str, history: History) -> list[Finding]:
+    """A destroyed chip that signs a record again."""
+    if history.destroyed_at is None:
+        return []
+    late = [item for item in workspace.chip_records().get(chip, ()) if item.time > history.destroyed_at]
+    return [
+        Finding(
+            check="ledger.destroyed-chip",
+            subject=decode_record(item.statement).name,
+            outcome=Outcome.FAIL,
+            reason="the directory says that this chip was destroyed, and it signed a record afterwards",
+            evidence=(item.statement.id, *(event.statement for event in history.events)),
+        )
+        for item in late[:1]
+    ]
+
+
+def _not_listed(workspace: Workspace, chip: str) -> Finding:
+    records = workspace.chip_records()[chip]
+    return Finding(
+        check="ledger.unlisted-chip",
+        subject=chip,
+        outcome=Outcome.FAIL,
+        reason=(
+            f"a maker certified this chip and it signed {len(records)} records, but the directory does not give it"
+            " to the operator to whom it leads"
+        ),
+        figure=float(len(records)),
+        unit="records",
+        evidence=tuple(item.statement.id for item in records[:3]),
+        redo="weighbridge registry findings",
+    )

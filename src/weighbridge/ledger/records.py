@@ -1,0 +1,73 @@
+"""A chip's records against its certificate, the log's times, and the leaf tables opened in the sealed room."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from weighbridge.errors import EvidenceError
+from weighbridge.evidence.findings import Finding
+from weighbridge.ledger.policy import Policy
+from weighbridge.ledger.workspace import Logged, Workspace
+from weighbridge.mechanisms.chip.collect import LeafFiles
+from weighbridge.mechanisms.chip.leaves import LeafTable, read_leaf_table
+from weighbridge.mechanisms.chip.record import ChipRecord, decode_record
+from weighbridge.mechanisms.chip.store import leaf_path, salt_path
+from weighbridge.mechanisms.chip.verify import VerifyLimits, verify
+
+__all__ = ["open_tables", "record_findings"]
+
+
+def _open(workspace: Workspace, record: ChipRecord) -> LeafTable:
+    place = workspace.folder / "chips" / record.chip
+    try:
+        salt = salt_path(place, record.sequence).read_bytes()
+    except OSError as error:
+        raise EvidenceError(f"its salt cannot be read ({error.strerror})", where=record.name) from error
+    if hashlib.sha256(salt).hexdigest() != record.salt_commitment:
+        raise EvidenceError("its salt is not the committed one", where=record.name)
+    table = read_leaf_table(leaf_path(place, record.sequence))
+    if table.leaf_size != record.leaf_size or table.root(salt).hex() != record.root:
+        raise EvidenceError("its leaf table does not give the root that the chip signed", where=record.name)
+    return table
+
+
+def open_tables(workspace: Workspace) -> dict[tuple[str, int], LeafTable]:
+    """Returns every leaf table that gives its signed root.
+
+    One that is lost or edited is left out: its record then stays unexplained, and :func:`record_findings` says why.
+    """
+    tables = {}
+    for item in workspace.of_kind("chip-record"):
+        record = decode_record(item.statement)
+        if record.root:
+            try:
+                tables[record.chip, record.sequence] = _open(workspace, record)
+            except EvidenceError:
+                continue
+    return tables
+
+
+def _salts(place: Path) -> dict[int, bytes]:
+    paths = ((path.stem, path) for path in sorted((place / "salts").glob("*.salt")))
+    return {int(stem): path.read_bytes()[:64] for stem, path in paths if stem.isdecimal()}
+
+
+def record_findings(workspace: Workspace, chip: str, logged: Sequence[Logged], policy: Policy) -> list[Finding]:
+    """Returns what the chip mechanism finds in one chip's records, with the log's times and the opened tables."""
+    if not logged:
+        return []
+    place = workspace.folder / "chips" / chip
+    brackets = {
+        hashlib.sha256(item.statement.id.encode()).hexdigest(): item.time
+        for item in workspace.of_kind("inspection-plan")
+    }
+    verification = verify(
+        [item.statement for item in logged],
+        chip=chip,
+        receipts={item.statement.id: item.time for item in logged},
+        brackets=brackets,
+        leaves=LeafFiles(place),
+        salts=_salts(place),
+        limits=VerifyLimits(late_s=policy.late_limit_s),
+    )
+    return list(verification.findings)
