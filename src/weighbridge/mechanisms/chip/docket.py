@@ -94,7 +94,7 @@ class Docket:
         spoken = {finding.check for finding in self._found}
         rest = []
         for check, meaning in CHECKS.items():
-            if check in self._undone:
+            if check in self._undone and check not in spoken:
                 outcome, reason = Outcome.INCONCLUSIVE, f"not checked: {self._undone[check]}"
             elif check not in spoken:
                 outcome, reason = Outcome.PASS, meaning

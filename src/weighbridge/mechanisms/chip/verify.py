@@ -25,7 +25,7 @@ from weighbridge.evidence.statement import Statement
 from weighbridge.mechanisms.chip.check_conditions import check_conditions, check_leaves
 from weighbridge.mechanisms.chip.check_schedule import ScheduleCheck
 from weighbridge.mechanisms.chip.check_time import TimeCheck, TimeLimits
-from weighbridge.mechanisms.chip.docket import Docket
+from weighbridge.mechanisms.chip.docket import CHECKS, Docket
 from weighbridge.mechanisms.chip.leaves import LeafTable
 from weighbridge.mechanisms.chip.record import NO_PREVIOUS, ChipRecord, decode_record
 from weighbridge.mechanisms.chip.schedule import ScheduleTerms
@@ -116,6 +116,9 @@ def verify(
     _check_known(placed, known, chip, docket)
     if not placed:
         docket.fail("chip.sequence", chip or "chip", "there is no record at all")
+        for check in CHECKS:
+            if check != "chip.sequence":
+                docket.undone(check, "there is no record")
         return Verification(chip=chip, findings=docket.findings(), summary=None, records=(), identifiers={})
     first = placed[min(placed)]
     records = [placed[sequence][0] for sequence in sorted(placed)]
@@ -241,14 +244,15 @@ def _walk(
                 evidence=[identifiers[record.sequence]],
             )
             boots[-1].unwatched = record.active_ns - event.active_ns
-        if record.reason == "boot" or not boots:
+        if record.reason == "boot" or (not boots and record.accounting != "none"):
             if boots:
                 boots[-1].missed += missed
                 missed = []
             boots.append(BootTally(record))
         if record.accounting != "none":
             boots[-1].add(record, receipts.get(identifiers[record.sequence]))
-        boots[-1].missed += missed
+        if boots:
+            boots[-1].missed += missed
         before = record
         event = event if record.reason == "challenge" else record
     if event is not None and event.reason != "shutdown":
