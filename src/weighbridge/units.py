@@ -15,6 +15,7 @@ from typing import Final, NewType
 from weighbridge.errors import InputError
 
 __all__ = [
+    "SECONDS_PER_DAY",
     "Bytes",
     "BytesPerSecond",
     "Days",
@@ -78,9 +79,7 @@ def _read(text: str, *, name: str, units: Mapping[str, Fraction | int]) -> Fract
             f"{shown!r} is not a number", field=name, mend="write digits, such as 100000, 1e5 or 2500000.0"
         )
     if abs(int(match["exponent"] or 0)) > _LARGEST_EXPONENT:
-        raise InputError(
-            f"{shown!r} lies outside 1e-{_LARGEST_EXPONENT} to 1e{_LARGEST_EXPONENT}", field=name
-        )
+        raise InputError(f"{shown!r} lies outside 1e-{_LARGEST_EXPONENT} to 1e{_LARGEST_EXPONENT}", field=name)
     suffix = match["suffix"]
     if suffix not in units:
         known = ", ".join(unit for unit in units if unit) or "none"
@@ -92,9 +91,7 @@ def _read(text: str, *, name: str, units: Mapping[str, Fraction | int]) -> Fract
 
 
 def _decimal_units(*endings: str) -> dict[str, Fraction | int]:
-    return {
-        prefix + ending: 10**power for ending in ("", *endings) for prefix, power in _DECIMAL_PREFIXES.items()
-    }
+    return {prefix + ending: 10**power for ending in ("", *endings) for prefix, power in _DECIMAL_PREFIXES.items()}
 
 
 _PLAIN_UNITS: Final = _decimal_units()

@@ -244,7 +244,13 @@ def findings(
     limit = parse_quantity(transit_days, name="--transit-days") * SECONDS_PER_DAY
     with Directory(db, roots=TrustRoots.load(roots)) as directory:
         count = directory.verify()
-        found = directory.findings(now=_moment(at), transit_limit=limit, chips=chip, passes=chip is not None)
+        found = directory.findings(
+            now=time.time(),
+            at=None if at is None else _moment(at),
+            transit_limit=limit,
+            chips=chip,
+            passes=chip is not None,
+        )
     if as_json:
         print_json({"statements": count, "findings": [finding.as_dict() for finding in found]})
     else:
