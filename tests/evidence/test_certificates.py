@@ -271,6 +271,7 @@ def test_claims_have_bounds(world: World) -> None:
             certify(claims)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore")
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_changed_certificate_is_refused_and_never_another_error(world: World, data: st.DataObject) -> None:
@@ -281,6 +282,18 @@ def test_a_changed_certificate_is_refused_and_never_another_error(world: World, 
     good[position] ^= change
     with pytest.raises(EvidenceError):
         verify_chain([bytes(good[:cut])], world.roots.roots, at=None)
+
+
+def test_a_signature_with_unused_bits_is_another_encoding_and_refused(world: World) -> None:
+    for _ in range(64):
+        key = world.key().public_key
+        made = issue(world.maker, world.maker_root, public_key=key, name="c", role="chip")
+        if made[-1] & 1 == 0:
+            break
+    unused = made[:-65] + b"\x01" + made[-64:]
+    assert x509.load_der_x509_certificate(unused).signature == made[-64:]
+    with pytest.raises(EvidenceError, match="one encoding"):
+        verify_chain([unused], world.roots.roots, at=None)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")

@@ -159,10 +159,12 @@ def _sign_certificate(builder: x509.CertificateBuilder, signer: Signer) -> bytes
     key, then wrapped with the real signature: SEQUENCE {tbs, algorithm, BIT STRING}.
     """
     draft = builder.sign(Ed25519PrivateKey.generate(), None)
-    tbs = draft.tbs_certificate_bytes
+    return _wrap(draft.tbs_certificate_bytes, signer.sign(draft.tbs_certificate_bytes))
+
+
+def _wrap(tbs: bytes, signature: bytes) -> bytes:
     algorithm = bytes.fromhex("300506032b6570")  # id-Ed25519, RFC 8410 section 3
-    signature = b"\x03\x41\x00" + signer.sign(tbs)
-    return _tlv(0x30, tbs + algorithm + signature)
+    return _tlv(0x30, tbs + algorithm + b"\x03\x41\x00" + signature)
 
 
 def parse_certificate(der: bytes) -> Certificate:
@@ -178,12 +180,16 @@ def parse_certificate(der: bytes) -> Certificate:
         version, algorithm, holder = parsed.version, parsed.signature_algorithm_oid, parsed.public_key()
         extensions = {extension.oid: extension for extension in parsed.extensions}
         subject, issuer = parsed.subject, parsed.issuer
+        exact = _wrap(parsed.tbs_certificate_bytes, parsed.signature)
         names = [(a.oid, a.value) for a in subject]
         window = parsed.not_valid_before_utc.timestamp(), parsed.not_valid_after_utc.timestamp()
     except Exception as error:
         raise EvidenceError(f"not a readable certificate ({type(error).__name__})", where="x5chain") from error
     if version is not x509.Version.v3 or algorithm != SignatureAlgorithmOID.ED25519:
         raise EvidenceError("not an X.509 v3 certificate signed with Ed25519", where="x5chain")
+    # The library reads some encodings that are not DER, unused bits in the signature among them.
+    if der != exact:
+        raise EvidenceError("not in its one encoding (DER)", where="x5chain")
     if not isinstance(holder, Ed25519PublicKey):
         raise EvidenceError("certifies a key that is not Ed25519", where="x5chain")
     if [oid for oid, _ in names] != [NameOID.COMMON_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME]:

@@ -216,7 +216,11 @@ def verify_statement(
         raise EvidenceError("the algorithm is not EdDSA (-8)", where=where, field="alg")
     issuer, subject, issued_at = _claims(protected[CWT_CLAIMS], where)
     trusted = roots.roots if isinstance(roots, TrustRoots) else tuple(roots)
-    identity = verify_chain(_chain(protected[X5CHAIN], where), trusted, at=issued_at)
+    chain = _chain(protected[X5CHAIN], where)
+    try:
+        identity = verify_chain(chain, trusted, at=issued_at)
+    except EvidenceError as error:
+        raise EvidenceError(str(error), where=where, field="x5chain") from error
     if protected[KID] != bytes.fromhex(identity.key_id):
         raise EvidenceError("kid is not the leaf certificate's key", where=where, field="kid")
     if not signature_holds(identity.public_key, signature, signed_bytes(headers, content)):
