@@ -117,9 +117,7 @@ def test_root_over_many_chunks() -> None:
         )
     ]
     rows += [
-        merkle.leaf_hash(
-            salt + bytes(8) + (n * LEAF).to_bytes(8, "big") + LEAF.to_bytes(4, "big") + bytes(32)
-        )
+        merkle.leaf_hash(salt + bytes(8) + (n * LEAF).to_bytes(8, "big") + LEAF.to_bytes(4, "big") + bytes(32))
         for n in range(5000)
     ]
     assert whole == merkle.root(rows) and len(calls) == 5

@@ -1,0 +1,424 @@
+"""Every rule of the verifier against the attack that it stops: an honest chip, and one line that spoils it."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from chip_world import SECOND, PaperChip, World
+
+from weighbridge.errors import EvidenceError
+from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.evidence.statement import Statement
+from weighbridge.mechanisms.chip.docket import CHECKS
+from weighbridge.mechanisms.chip.record import ChipRecord
+from weighbridge.mechanisms.chip.verify import KnownHead, Verification, VerifyLimits, verify
+
+
+def bad(verification: Verification, outcome: Outcome = Outcome.FAIL) -> set[tuple[str, str]]:
+    """(check, record number or word) of every finding with an outcome."""
+    return {(f.check, f.subject.partition("#")[2] or "chip") for f in verification.findings if f.outcome is outcome}
+
+
+def judge(paper: PaperChip, statements: list[Statement] | None = None, **changes: Any) -> Verification:
+    options: dict[str, Any] = {"leaves": paper.tables, "salts": paper.salts, **changes}
+    return verify(paper.statements() if statements is None else statements, chip=paper.chip, **options)
+
+
+def reason_of(verification: Verification, check: str) -> str:
+    return next(f.reason for f in verification.findings if f.check == check and f.outcome is not Outcome.PASS)
+
+
+def receipts_of(paper: PaperChip, start: float = 1_760_000_000.0) -> dict[str, float]:
+    """Honest receipts: 20 ms after each record, by a clock of the log's own."""
+    first = paper.records[0].monotonic_ns
+    return {
+        statement.id: start + (record.monotonic_ns - first) / 1e9 + 0.02
+        for statement, record in zip(paper.statements(), paper.records, strict=True)
+    }
+
+
+def test_an_honest_chip_passes_every_check(paper: PaperChip) -> None:
+    paper.boot().sample(5).shutdown().boot().sample(3).shutdown()
+    found = judge(paper, receipts=receipts_of(paper))
+    assert {f.check: f.outcome for f in found.findings} == dict.fromkeys(CHECKS, Outcome.PASS)
+    summary = found.summary
+    assert summary is not None
+    assert (summary.samples_due, summary.samples_taken, summary.unexplained_due) == (8, 8, 0)
+    assert summary.closed and [boot.clean for boot in summary.boots] == [True, True]
+    assert [len(boot.samples) for boot in summary.boots] == [5, 3]
+    assert summary.boots[0].frozen_ns == 500_000_000
+    assert sum(boot.active_ns for boot in summary.boots) == summary.active_ns == paper.active
+
+
+def test_order_and_repetition_of_statements_do_not_matter(paper: PaperChip) -> None:
+    paper.boot().sample(4).shutdown()
+    statements = paper.statements()
+    assert not bad(judge(paper, [*reversed(statements), *statements]))
+
+
+def test_a_clean_restart_resumes_the_remaining_gap(paper: PaperChip) -> None:
+    paper.boot().sample(2).shutdown().boot().sample(2).shutdown()
+    assert not bad(judge(paper))
+    # A chip that redraws instead starts the open interval anew at the restart.
+    redrawn = PaperChip(paper.world, "redrawn")
+    redrawn.boot().sample(2).shutdown()
+    redrawn.due = redrawn.active + redrawn.gap(3)
+    redrawn.boot().sample(1).shutdown()
+    assert ("chip.schedule", "5") in bad(judge(redrawn))
+
+
+def test_chains_roll_over(world: World) -> None:
+    paper = PaperChip(world, "short", length=3)
+    paper.boot().sample(8).shutdown()
+    assert not bad(judge(paper))
+    paper.edit(3, next_commitment="")
+    found = judge(paper)
+    assert ("chip.schedule", "3") in bad(found) and "without committing the next" in reason_of(found, "chip.schedule")
+
+
+def test_without_evidence_a_check_is_not_done(paper: PaperChip) -> None:
+    paper.boot().sample().shutdown()
+    found = verify(paper.statements())
+    undone = {f.check for f in found.findings if f.outcome is Outcome.INCONCLUSIVE}
+    assert undone == {"chip.brackets", "chip.leaves"}
+    nothing = verify([], chip=paper.chip)
+    assert bad(nothing) == {("chip.sequence", "chip")}
+    assert not any(f.outcome is Outcome.PASS for f in nothing.findings)
+
+
+# -- numbers and chain ---------------------------------------------------------------------------------------------
+
+
+def test_dropped_record(paper: PaperChip) -> None:
+    paper.boot().sample(5).shutdown()
+    statements = paper.statements()
+    del statements[3]
+    found = judge(paper, statements)
+    assert bad(found) == {("chip.sequence", "3")}
+    assert found.summary is not None
+    assert (found.summary.samples_due, found.summary.unexplained_due) == (5, 1)
+
+
+def test_dropped_first_record(paper: PaperChip) -> None:
+    paper.boot().sample(2).shutdown()
+    assert bad(judge(paper, paper.statements()[1:])) == {("chip.sequence", "0")}
+
+
+def test_deleted_tail(paper: PaperChip) -> None:
+    paper.boot().sample(5).shutdown()
+    statements = paper.statements()
+    cut = judge(paper, statements[:4])
+    assert bad(cut, Outcome.INCONCLUSIVE) >= {("chip.end", "3")}
+    known = KnownHead(sequence=6, identifier=statements[6].id)
+    assert ("chip.end", "6") in bad(judge(paper, statements[:4], known=[known]))
+
+
+def test_reused_number(paper: PaperChip) -> None:
+    """The store was rolled back after record 3, and the chip went on."""
+    paper.boot().sample(3)
+    fork = PaperChip(paper.world, "fork")
+    fork.__dict__.update({k: v for k, v in paper.__dict__.items() if k != "records"}, records=list(paper.records))
+    paper.sample(1).shutdown()
+    fork.run(30_000_000)
+    fork.crash_boot(0).shutdown()
+    found = judge(paper, [*paper.statements(), *fork.statements()])
+    assert ("chip.sequence", "4") in bad(found) and "rolled back" in reason_of(found, "chip.sequence")
+
+
+def test_swapped_records(paper: PaperChip) -> None:
+    paper.boot().sample(4).shutdown()
+    second, third = paper.records[2], paper.records[3]
+    paper.records[2] = replace(third, sequence=2)
+    paper.records[3] = replace(second, sequence=3)
+    assert {("chip.schedule", "3"), ("chip.ticks", "3")} <= bad(judge(paper))
+
+
+def test_edited_record_keeps_no_signature(world: World, paper: PaperChip) -> None:
+    paper.boot().sample(2).shutdown()
+    raw = bytearray(paper.raws()[1])
+    raw[-100] ^= 1  # in the payload's last claims
+    with pytest.raises(EvidenceError):
+        world.verified(bytes(raw))
+
+
+def test_record_signed_anew_breaks_the_chain(paper: PaperChip) -> None:
+    """Whoever holds the key can sign a kinder record; the next one names the old."""
+    paper.boot().sample(3).shutdown()
+    statements = paper.statements()
+    previous = statements[1].id
+    kinder = paper.sign(replace(paper.records[2], previous=previous, cpu_ns=0))
+    statements[2] = paper.world.verified(kinder)
+    assert ("chip.chain", "3") in bad(judge(paper, statements))
+
+
+def test_record_of_another_chip(world: World, paper: PaperChip) -> None:
+    paper.boot().sample(2).shutdown()
+    other = PaperChip(world, "other")
+    other.boot()
+    found = judge(paper, [*paper.statements(), *other.statements()])
+    assert any(f.check == "chip.record" and f.outcome is Outcome.FAIL for f in found.findings)
+
+
+# -- schedule ------------------------------------------------------------------------------------------------------
+
+
+def shift(field: str, by: int) -> Callable[[ChipRecord], dict[str, Any]]:
+    return lambda record: {field: getattr(record, field) + by}
+
+
+@pytest.mark.parametrize(
+    ("sequence", "changes", "check", "words"),
+    [
+        (2, {"link": "00" * 32}, "chip.schedule", "does not hash"),
+        (2, {"interval": 3}, "chip.schedule", "does not hash"),
+        (2, {"interval": 1}, "chip.schedule", "second time"),
+        (2, {"rate_hz": 0.5}, "chip.schedule", "its certificate says"),
+        (2, shift("due_active_ns", 1), "chip.schedule", "the schedule:"),
+        (2, shift("late_ns", 1), "chip.schedule", "its ticks say"),
+        (3, {"next_commitment": "11" * 32}, "chip.schedule", "before the old one is used up"),
+        (0, {"interval": 7}, "chip.schedule", "is open"),
+        (0, {"lost": 1}, "chip.schedule", "reveals no link"),
+        (2, {"firmware": "ee" * 32}, "chip.firmware", "sources changed"),
+        (2, {"affinity_ok": False}, "chip.affinity", "off its processors"),
+        (2, {"unread_bytes": 4096}, "chip.memory", "could not be read"),
+        (2, {"boot": 2}, "chip.chain", "expected 1"),
+        (3, {"host": "ff" * 32}, "chip.ticks", "middle of a boot"),
+        (3, shift("cpu_ns", 10 * SECOND), "chip.cpu", "of CPU time in"),
+        (3, {"cpu_ns": 0}, "chip.cpu", "went back"),
+        (3, shift("monotonic_ns", -500 * SECOND), "chip.ticks", "went back"),
+        (3, shift("monotonic_ns", 1), "chip.ticks", "count as active"),
+        (3, {"active_ns": 0}, "chip.ticks", "active time went back"),
+        (2, shift("freeze_ns", 1_000_000), "chip.ticks", "count as active"),
+        (2, {"root": "00" * 32}, "chip.leaves", "signed root"),
+        (2, {"salt_commitment": "00" * 32}, "chip.leaves", "not the one committed"),
+        (2, {"leaf_count": 4}, "chip.leaves", "counts"),
+    ],
+)
+def test_one_false_claim(
+    paper: PaperChip,
+    sequence: int,
+    changes: dict[str, Any] | Callable[[ChipRecord], dict[str, Any]],
+    check: str,
+    words: str,
+) -> None:
+    paper.boot().sample(4).shutdown()
+    paper.edit(sequence, **(changes(paper.records[sequence]) if callable(changes) else changes))
+    found = judge(paper)
+    spoken = [f for f in found.findings if f.check == check and f.outcome is Outcome.FAIL]
+    assert any(words in f.reason for f in spoken), [f.reason for f in spoken]
+    # The next record's difference may be the first that shows it.
+    assert {f.subject for f in spoken} & {f"{paper.chip}#{sequence}", f"{paper.chip}#{sequence + 1}"}
+
+
+def test_stopped_before_it_was_due(paper: PaperChip) -> None:
+    """An operator who knows the due time would rather choose another moment."""
+    paper.boot().sample(2)
+    early = paper.due - 10_000_000
+    paper.run(early - paper.active)
+    ending = paper.end_interval()
+    paper.add("sample", **_sample_fields(paper, due=early + 10_000_000, late=0) | ending)
+    found = judge(paper, leaves=None)
+    assert ("chip.schedule", "3") in bad(found) and "before it was due" in reason_of(found, "chip.schedule")
+
+
+def _sample_fields(paper: PaperChip, *, due: int, late: int) -> dict[str, Any]:
+    return {
+        "due_active_ns": due,
+        "late_ns": late,
+        "leaf_size": 4096,
+        "root": "11" * 32,
+        "salt_commitment": "22" * 32,
+    }
+
+
+def test_late_stop(world: World) -> None:
+    paper = PaperChip(world, "slow", rate_hz=0.01)
+    paper.boot().sample(2).sample(1, late_ns=3 * SECOND).shutdown()
+    found = judge(paper)
+    assert bad(found) == {("chip.lateness", "3")}
+    assert next(f.figure for f in found.findings if f.check == "chip.lateness") == pytest.approx(3.0)
+    assert not bad(judge(paper, limits=VerifyLimits(late_s=4.0)))
+
+
+def test_missed_stop(paper: PaperChip) -> None:
+    """The chip ran on past a due time, shut down, and took the sample in the next boot."""
+    paper.boot().sample(2)
+    paper.run(paper.due - paper.active + 5 * SECOND)
+    paper.add("shutdown")
+    paper.boot().sample(1).shutdown()
+    assert {("chip.missed", "3"), ("chip.lateness", "5")} <= bad(judge(paper))
+
+
+def test_skipped_interval(paper: PaperChip) -> None:
+    """A due stop left out altogether, the next one honest: the links show it."""
+    paper.boot().sample(2)
+    paper.end_interval()
+    paper.sample(2).shutdown()
+    found = judge(paper)
+    assert ("chip.missed", "3") in bad(found)
+    assert found.summary is not None
+    assert (found.summary.samples_due, found.summary.unexplained_due) == (5, 1)
+    assert len(found.summary.boots[0].missed) == 1
+
+
+@pytest.mark.parametrize("reason", ["shutdown", "challenge"])
+def test_link_revealed_early(paper: PaperChip, reason: str) -> None:
+    paper.boot().sample(2)
+    nonce = {"nonce": "00" * 8} if reason == "challenge" else {}
+    paper.add(reason, link=paper.link(3).hex(), **nonce)
+    found = judge(paper)
+    assert ("chip.schedule", "3") in bad(found) and "known early" in reason_of(found, "chip.schedule")
+
+
+def test_link_revealed_by_a_clean_boot(paper: PaperChip) -> None:
+    paper.boot().sample(2).shutdown().boot()
+    paper.edit(4, link=paper.link(3).hex(), lost=1)
+    assert ("chip.schedule", "4") in bad(judge(paper))
+
+
+def test_certificate_without_schedule(world: World, paper: PaperChip) -> None:
+    paper.signer = world.signer("bare")
+    paper.chip = paper.signer.key_id
+    paper.boot()
+    assert ("chip.schedule", "chip") in bad(judge(paper))
+
+
+# -- boots ---------------------------------------------------------------------------------------------------------
+
+
+def test_unclean_end_without_a_lost_sample(paper: PaperChip) -> None:
+    paper.boot().sample(2)
+    paper.crash_boot(0).sample(2).shutdown()
+    found = judge(paper)
+    assert not bad(found)
+    assert bad(found, Outcome.INCONCLUSIVE) == {("chip.shutdown", "3"), ("chip.brackets", "chip")}
+    assert found.summary is not None and found.summary.unexplained_due == 0
+
+
+def test_unclean_end_past_due_times_counts_as_unexplained(paper: PaperChip) -> None:
+    paper.boot().sample(2)
+    paper.crash_boot(20 * SECOND).sample(2).shutdown()
+    lost = paper.records[3].lost
+    assert lost > 5
+    found = judge(paper)
+    assert not bad(found)
+    assert found.summary is not None
+    assert found.summary.unexplained_due == lost == len(found.summary.boots[0].missed)
+    assert found.summary.boots[0].unwatched_ns == 20 * SECOND
+    shutdown = next(f for f in found.findings if f.check == "chip.shutdown")
+    assert shutdown.figure == lost and shutdown.subject == f"{paper.chip}#3"
+
+
+def test_unclean_end_that_owns_up_to_less(paper: PaperChip) -> None:
+    paper.boot().sample(2)
+    paper.crash_boot(20 * SECOND).sample(1).shutdown()
+    paper.edit(3, lost=1)
+    assert ("chip.schedule", "3") in bad(judge(paper))
+
+
+def test_unclean_end_hidden_by_silence(paper: PaperChip) -> None:
+    """The boot record after a kill owns up to nothing; the late sample that follows shows it."""
+    paper.boot().sample(2)
+    paper.boot_number += 1
+    paper.active = paper.due + 30 * SECOND
+    paper.clock += 100 * SECOND
+    paper.cpu = 0
+    paper.add("boot")
+    paper.sample(1).shutdown()
+    assert {("chip.missed", "3"), ("chip.lateness", "4")} <= bad(judge(paper))
+
+
+def test_records_outside_any_boot(paper: PaperChip) -> None:
+    paper.boot().shutdown().sample(1)
+    assert ("chip.chain", "2") in bad(judge(paper))
+
+
+def test_challenge_between_boots_changes_nothing(paper: PaperChip) -> None:
+    alone = {"accounting": "none", "cores": 0, "cpu_ns": 0, "nonce": "ab" * 8}
+    paper.add("challenge", **alone)
+    paper.boot().sample(2).shutdown()
+    paper.add("challenge", **alone)
+    paper.boot().sample(1)
+    paper.add("challenge", nonce="cd" * 8)
+    paper.shutdown()
+    found = judge(paper)
+    assert not bad(found) and found.summary is not None and len(found.summary.boots) == 2
+
+
+def test_weaker_conditions_are_said(paper: PaperChip) -> None:
+    paper.boot().sample(1).shutdown()
+    paper.edit(0, uid_separated=False, accounting="process-tree")
+    paper.edit(1, device_bytes=4096)
+    doubted = [(f.check, f.subject[-2:]) for f in judge(paper).findings if f.outcome is Outcome.INCONCLUSIVE]
+    assert sorted(doubted)[1:] == [("chip.memory", "#1"), ("chip.separation", "#0"), ("chip.separation", "#0")]
+
+
+def test_reviewed_firmware(paper: PaperChip) -> None:
+    paper.boot().shutdown()
+    assert not bad(judge(paper, limits=VerifyLimits(firmware=frozenset({"ab" * 32}))))
+    unknown = judge(paper, limits=VerifyLimits(firmware=frozenset({"00" * 32})))
+    assert ("chip.firmware", "0") in bad(unknown)
+
+
+def test_new_firmware_after_a_clean_end_is_doubted(paper: PaperChip) -> None:
+    paper.boot().shutdown().boot().shutdown()
+    for sequence in (2, 3):
+        paper.edit(sequence, firmware="ee" * 32)
+    found = judge(paper)
+    assert not bad(found) and ("chip.firmware", "2") in bad(found, Outcome.INCONCLUSIVE)
+
+
+# -- brackets ------------------------------------------------------------------------------------------------------
+
+
+def test_ticks_run_ahead_of_receipts(paper: PaperChip) -> None:
+    paper.boot().sample(12).shutdown()
+    receipts = receipts_of(paper)
+    slow = {key: 1_760_000_000 + (value - 1_760_000_000) / 100 for key, value in receipts.items()}
+    found = judge(paper, receipts=slow)
+    assert ("chip.brackets", "13") in bad(found)
+
+
+def test_receipts_run_ahead_of_ticks(paper: PaperChip) -> None:
+    """The host's clock was slowed: the chip ran longer than it says, as the longest reading shows."""
+    paper.boot().sample(4).shutdown()
+    receipts = {key: 1_760_000_000 + (v - 1_760_000_000) * 50 for key, v in receipts_of(paper).items()}
+    found = judge(paper, receipts=receipts)
+    assert ("chip.brackets", "5") in bad(found)
+    assert found.summary is not None
+    assert found.summary.boots[0].longest_ns > 10 * found.summary.boots[0].active_ns
+
+
+def test_bracket_values(paper: PaperChip) -> None:
+    value = hashlib.sha256(b"checkpoint").hexdigest()
+    paper.boot().sample(3).shutdown()
+    paper.edit(2, not_before=value)
+    receipts = receipts_of(paper)
+    at = receipts[paper.statements()[2].id]
+    assert not bad(judge(paper, receipts=receipts_of(paper), brackets={value: at - 1}))
+    impossible = judge(paper, receipts=receipts_of(paper), brackets={value: at + 60})
+    assert ("chip.brackets", "2") in bad(impossible)
+
+
+def test_record_without_receipt_is_doubted(paper: PaperChip) -> None:
+    paper.boot().sample(3).shutdown()
+    receipts = receipts_of(paper)
+    del receipts[paper.statements()[2].id]
+    assert ("chip.brackets", "2") in bad(judge(paper, receipts=receipts), Outcome.INCONCLUSIVE)
+
+
+# -- leaves --------------------------------------------------------------------------------------------------------
+
+
+def test_lost_leaves_and_salts(paper: PaperChip) -> None:
+    paper.boot().sample(3).shutdown()
+    del paper.tables[1], paper.salts[2]
+    assert bad(judge(paper)) == {("chip.leaves", "1"), ("chip.leaves", "2")}
+
+
+def test_findings_read_back(paper: PaperChip) -> None:
+    paper.boot().sample(1).shutdown()
+    for finding in judge(paper).findings:
+        assert Finding.from_dict(finding.as_dict()) == finding
