@@ -208,10 +208,7 @@ def check_fraction(value: float | Fraction, *, name: str) -> Fraction:
     Raises:
         InputError: if it is 0, 1, outside, or no number.
     """
-    if isinstance(value, Fraction):
-        exact = value
-    else:
-        exact = Fraction(repr(check_quantity(value, name=name, positive=False)))
+    exact = value if isinstance(value, Fraction) else Fraction(repr(check_quantity(value, name=name, positive=False)))
     if not 0 < exact < 1:
         raise InputError(
             f"{float(exact):g} does not lie strictly between 0 and 1", field=name, mend="for 90 % write 0.9"

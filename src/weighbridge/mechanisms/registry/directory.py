@@ -204,11 +204,8 @@ class Directory:
 
     def chips_of(self, holder: str, time: float) -> list[str]:
         """Returns the chips that a party answered for at a time, in transit and uncertified scrap included."""
-        named: set[str] = set()
-        for event in self._events(self._store.mentioning("party", [holder])):
-            named.update(event.body.chips)
         held = []
-        for history in self._histories(sorted(named)):
+        for history in self._histories(self._store.beside("party", [holder], wanted="chip")):
             custody = history.at(time)
             if custody is not None and custody.holder == holder and not custody.certified:
                 held.append(history.chip)
@@ -270,10 +267,8 @@ class Directory:
         return len(rows)
 
     def _sharing(self, serials: Iterable[str], *, known: Collection[str]) -> list[History]:
-        chips: set[str] = set()
-        for event in self._events(self._store.mentioning("serial", serials)):
-            chips.update(event.body.chips)
-        return list(self._histories(sorted(chips.difference(known))))
+        chips = self._store.beside("serial", serials, wanted="chip")
+        return list(self._histories([chip for chip in chips if chip not in known]))
 
     def _histories(self, chips: Sequence[str]) -> Iterator[History]:
         by_chip: dict[str, list[CustodyEvent]] = {chip: [] for chip in chips}

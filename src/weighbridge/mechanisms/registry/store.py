@@ -44,7 +44,7 @@ _MENTIONS: Final = sa.Table(
     _METADATA,
     sa.Column("kind", sa.String(8), primary_key=True),
     sa.Column("name", sa.String(160), primary_key=True),
-    sa.Column("statement", sa.ForeignKey("custody_statements.id"), primary_key=True),
+    sa.Column("statement", sa.ForeignKey("custody_statements.id"), primary_key=True, index=True),
 )
 
 
@@ -124,6 +124,22 @@ class Store:
         query = sa.select(_MENTIONS.c.name).where(_MENTIONS.c.kind == kind).distinct()
         with self._words(), self._engine.connect() as connection:
             return sorted(connection.execute(query).scalars())
+
+    def beside(self, kind: str, names: Iterable[str], *, wanted: str) -> list[str]:
+        """Returns the names of kind ``wanted`` in statements that mention one of ``names`` of ``kind``, sorted."""
+        given, found = list(dict.fromkeys(names)), set[str]()
+        other = _MENTIONS.alias()
+        with self._words(), self._engine.connect() as connection:
+            for start in range(0, len(given), _AT_ONCE):
+                query = (
+                    sa.select(other.c.name)
+                    .join(_MENTIONS, _MENTIONS.c.statement == other.c.statement)
+                    .where(_MENTIONS.c.kind == kind, _MENTIONS.c.name.in_(given[start : start + _AT_ONCE]))
+                    .where(other.c.kind == wanted)
+                    .distinct()
+                )
+                found.update(connection.execute(query).scalars())
+        return sorted(found)
 
     def mentioning(self, kind: str, names: Iterable[str]) -> Iterator[bytes]:
         """Yields the statements that mention one of the names, each once.
