@@ -31,18 +31,14 @@ TABLE: list[tuple[float, float, int, list[Cell]]] = [
                                 (0.501543, "58", 58.7838, 43.2756)]),
 ]  # fmt: skip
 CELLS = [
-    (flop, chips, *cell)
-    for flop, _, _, row in TABLE
-    for chips, cell in zip((10**3, 10**5, 10**7), row, strict=True)
+    (flop, chips, *cell) for flop, _, _, row in TABLE for chips, cell in zip((10**3, 10**5, 10**7), row, strict=True)
 ]
 DAYS_COLUMN = ["3.64e3", "6.67e3", "2.96e4", "1.15e5", "1.47e6", "1.5e8"]
 YEAR_COLUMN = ["10", "19", "82", "314", "4.03e3", "4.12e5"]
 
 
 def plan(flop: float, chips: int, *, form: Form = "exact", chip_flops: float = 1e15) -> ChipPlan:
-    return plan_chips(
-        chips, flop=flop, chip_flops=chip_flops, days=30, period=30, rate=0.1, confidence=0.9, form=form
-    )
+    return plan_chips(chips, flop=flop, chip_flops=chip_flops, days=30, period=30, rate=0.1, confidence=0.9, form=form)
 
 
 def printed(whole: int) -> str:
@@ -54,9 +50,7 @@ def printed(whole: int) -> str:
 
 
 @pytest.mark.parametrize(("flop", "chips", "share", "print_", "linear", "exact"), CELLS)
-def test_table_1(
-    flop: float, chips: int, share: float, print_: str, linear: float, exact: float | None
-) -> None:
+def test_table_1(flop: float, chips: int, share: float, print_: str, linear: float, exact: float | None) -> None:
     b = flop / (A_DAY * 30 * chips)
     assert b == pytest.approx(share, rel=5e-6)
     yearly = linear_samples(share=b, snapshot_probability=SEEN, missed=0.1) * 365 / 30
@@ -84,9 +78,7 @@ def test_table_1_chip_columns(row: int) -> None:
 
 def test_footnote_5() -> None:
     assert plan(9.9e24, 10**7, chip_flops=3e15).samples_per_year == pytest.approx(231_559, abs=0.5)
-    assert plan(9.9e24, 10**7, chip_flops=3e15, form="paper").samples_per_year == pytest.approx(
-        231_573, abs=0.5
-    )
+    assert plan(9.9e24, 10**7, chip_flops=3e15, form="paper").samples_per_year == pytest.approx(231_573, abs=0.5)
     assert plan(1e25, 10**7, chip_flops=3e15).samples_per_year == pytest.approx(229_243, abs=0.5)
 
 
@@ -94,16 +86,12 @@ def test_footnote_5() -> None:
     ("utilisation", "yearly"), [(1.0, 13_253.2), (0.5, 6_619.58), (0.4, 5_292.86), (0.3, 3_966.13)]
 )
 def test_utilisation_scales_the_chip(utilisation: float, yearly: float) -> None:
-    assert plan(5.76e23, 10**5, chip_flops=1e15 * utilisation).samples_per_year == pytest.approx(
-        yearly, rel=5e-6
-    )
+    assert plan(5.76e23, 10**5, chip_flops=1e15 * utilisation).samples_per_year == pytest.approx(yearly, rel=5e-6)
 
 
 def test_period_and_year_fit_together() -> None:
     for days, period in ((30.0, 30.0), (365.0, 30.0), (7.0, 30.0), (90.0, 7.0)):
-        found = plan_chips(
-            10**5, flop=5.76e23, chip_flops=1e15, days=days, period=period, rate=0.1, confidence=0.9
-        )
+        found = plan_chips(10**5, flop=5.76e23, chip_flops=1e15, days=days, period=period, rate=0.1, confidence=0.9)
         assert found.samples_per_year == pytest.approx(365 * found.samples_per_period / period)
         # Eq. 1 with its factor: s draws in each of T / T_m periods miss with exactly 1 - p.
         miss_one = 1 - found.share * -math.expm1(-0.1 * period)

@@ -48,9 +48,7 @@ def test_chips() -> None:
 
 def test_numbers_as_people_write_them() -> None:
     assert figures("chips", CHIPS | {"--chips": "100000.0"}) == figures("chips", CHIPS)
-    assert figures("chips", CHIPS | {"--chips": "2500000.0"}) == figures(
-        "chips", CHIPS | {"--chips": "2.5e6"}
-    )
+    assert figures("chips", CHIPS | {"--chips": "2500000.0"}) == figures("chips", CHIPS | {"--chips": "2.5e6"})
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,7 @@ def test_every_vector() -> None:
     rows = vectors()
     assert len(rows) == 330
     for row in rows:
-        plan = plan_items(
-            int(row["N"]), missing=int(row["D"]), confidence=float(row["detection_probability"])
-        )
+        plan = plan_items(int(row["N"]), missing=int(row["D"]), confidence=float(row["detection_probability"]))
         assert plan.sample == int(row["n_exact"]), row
         assert plan.iaea == int(row["n_iaea"]), row
         assert plan.jaech == int(row["n_jaech"]), row
@@ -60,6 +58,19 @@ def test_detection_table(population: int, missing: int, confidence: float, sampl
 def test_boundary_pair() -> None:
     assert 1 - hypergeometric_miss(3_000_000, 1000, 6899) == pytest.approx(0.9000114, abs=5e-8)
     assert 1 - hypergeometric_miss(3_000_000, 1000, 6898) == pytest.approx(0.8999780, abs=5e-8)
+
+
+@pytest.mark.parametrize(
+    ("missing", "drawn", "monthly", "yearly"),
+    [
+        (1000, 575, 0.17446, 0.8998), (1000, 200, 0.06451, 0.5507), (10_000, 100, 0.28387, 0.9818),
+        (10_000, 20, 0.06460, 0.5513), (100, 5757, 0.17477, 0.9002),
+    ],
+)  # fmt: skip
+def test_monthly_draws(missing: int, drawn: int, monthly: float, yearly: float) -> None:
+    miss = hypergeometric_miss(3_000_000, missing, drawn)
+    assert 1 - miss == pytest.approx(monthly, abs=5e-6)
+    assert 1 - miss**12 == pytest.approx(yearly, abs=5e-5)
 
 
 def test_every_answer_takes_milliseconds() -> None:

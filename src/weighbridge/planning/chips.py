@@ -94,7 +94,7 @@ def plan_chips(
     exact_share = _decimal(flop) / (per_chip * chips)
     if exact_share > 1:
         raise InputError(
-            f"the run is impossible: {days:g} days of {_times(exact_share)} times the {chips:,} chips",
+            f"the run is impossible: in {days:g} days it needs {_times(exact_share)} times {chips:,} chips",
             field="chips",
             mend="give more chips, more days or a smaller run",
         )
