@@ -81,9 +81,7 @@ def test_closed_forms_agree_with_the_quantiles() -> None:
 
     for alpha in (0.2, 0.05, 1e-6):
         for k in (0, 1, 7, 100):
-            assert stats.poisson_upper(k, alpha) == pytest.approx(
-                float(chi2.isf(alpha, 2 * (k + 1))) / 2, rel=1e-9
-            )
+            assert stats.poisson_upper(k, alpha) == pytest.approx(float(chi2.isf(alpha, 2 * (k + 1))) / 2, rel=1e-9)
             assert stats.clopper_pearson_upper(k, 300, alpha) == pytest.approx(
                 float(beta.isf(alpha, k + 1, 300 - k)), rel=1e-9
             )
@@ -152,9 +150,7 @@ def test_hypergeometric_miss_against_exact_integers(data: st.DataObject) -> None
     defective = data.draw(st.integers(0, population))
     drawn = data.draw(st.integers(0, population))
     exact = math.comb(population - defective, drawn) / math.comb(population, drawn)
-    assert stats.hypergeometric_miss(population, defective, drawn) == pytest.approx(
-        exact, rel=1e-11, abs=1e-300
-    )
+    assert stats.hypergeometric_miss(population, defective, drawn) == pytest.approx(exact, rel=1e-11, abs=1e-300)
 
 
 def test_hypergeometric_miss_at_the_hard_boundary() -> None:

@@ -33,9 +33,7 @@ def work(operations: float, purpose: Purpose = "training", number_format: Number
     ("number_format", "operations", "counted"),
     [("fp8", 1.2e24, 1.2e24), ("fp32", 6e23, 1.2e24), ("fp16", 9e23, 9e23), ("fp4", 3e24, 3e24)],
 )
-def test_the_higher_of_fp16_equivalent_and_raw(
-    number_format: NumberFormat, operations: float, counted: float
-) -> None:
+def test_the_higher_of_fp16_equivalent_and_raw(number_format: NumberFormat, operations: float, counted: float) -> None:
     items = [work(operations, number_format=number_format)]
     assert count("miri_2025", items) == counted
     assert policy_applies_to_hidden("miri_2025", operations, number_format) == counted
@@ -76,9 +74,7 @@ def test_recomputation_is_below_in_the_eu_and_above_elsewhere() -> None:
 def test_discarded_synthetic_data_counts_in_the_eu() -> None:
     generated = forward_flop(70e9, tokens=10e12)
     kept = WorkItem("inference", format="bf16", operations=0.1 * generated, purpose="synthetic-data")
-    thrown = WorkItem(
-        "inference", format="bf16", operations=0.9 * generated, purpose="synthetic-data", discarded=True
-    )
+    thrown = WorkItem("inference", format="bf16", operations=0.9 * generated, purpose="synthetic-data", discarded=True)
     items = [work(training_flop(70e9, tokens=15e12)), kept, thrown]
     assert count("eu_guidelines_2025", items) == pytest.approx(7.7e24)
     for policy in ("us_ops_dense", "ca_sb53", "miri_2025"):
@@ -167,9 +163,7 @@ def test_evaluation_and_service_never_count() -> None:
 def test_rl_generation_flips_the_post_training_rule() -> None:
     total = reinforcement_flop(70e9, generated=1e12, trained=1e11)
     assert total == pytest.approx(1.82e23)
-    rollouts = WorkItem(
-        "inference", format="bf16", operations=forward_flop(70e9, tokens=1e12), purpose="reinforcement"
-    )
+    rollouts = WorkItem("inference", format="bf16", operations=forward_flop(70e9, tokens=1e12), purpose="reinforcement")
     updates = work(training_flop(70e9, tokens=1e11), "reinforcement")
     rule = BOOK.rule("miri.2025.ctb.post")
     assert BOOK.count(rule.id, [rollouts, updates]).flop == pytest.approx(total)
@@ -185,9 +179,7 @@ def test_lora() -> None:
 
 def test_low_formats_matter() -> None:
     # 8e23 operations count the same in any format of 16 bits or fewer; parameter-only rules are gamed by FP4.
-    assert {count("miri_2025", [work(8e23, number_format=f)]) for f in ("fp16", "bf16", "fp8", "fp4")} == {
-        8e23
-    }
+    assert {count("miri_2025", [work(8e23, number_format=f)]) for f in ("fp16", "bf16", "fp8", "fp4")} == {8e23}
 
 
 @pytest.mark.parametrize("policy", ["bis_tpp", "h100e", "eu", ""])

@@ -39,9 +39,7 @@ def test_chinchilla_and_palm() -> None:
 
 def test_hardware_method() -> None:
     # GPT-3: 10,000 V100 for 355 h at 125e12 and 0.197.
-    assert formulas.hardware_flop(10_000, hours=355, peak=125e12, utilisation=0.197) == pytest.approx(
-        3.14e23, rel=3e-3
-    )
+    assert formulas.hardware_flop(10_000, hours=355, peak=125e12, utilisation=0.197) == pytest.approx(3.14e23, rel=3e-3)
 
 
 def test_lora_adapters_are_added() -> None:

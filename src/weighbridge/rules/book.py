@@ -74,9 +74,7 @@ class RuleBook:
             InputError: if there is none of this id.
         """
         if policy_id not in self._policies:
-            raise InputError(
-                f"there is no counting policy {policy_id!r}", mend=f"known: {', '.join(self._policies)}"
-            )
+            raise InputError(f"there is no counting policy {policy_id!r}", mend=f"known: {', '.join(self._policies)}")
         return self._policies[policy_id]
 
     def counting_of(self, rule_id: str, *, counting: str | None = None) -> str:
@@ -135,18 +133,12 @@ def _modifications(items: Iterable[WorkItem]) -> list[WorkItem]:
     every = list(items)
     parents = ("initial-parent", "merged-parent")
     has_parent = any(item.purpose in parents for item in every)
-    chosen = [
-        item
-        for item in every
-        if item.purpose not in parents and (has_parent or item.purpose in POST_TRAINING)
-    ]
+    chosen = [item for item in every if item.purpose not in parents and (has_parent or item.purpose in POST_TRAINING)]
     # A modification is judged whoever made it: the guard against other actors protects the original's total.
     return [replace(item, by_developer=True) for item in chosen]
 
 
-def load_rules(
-    path: Path | str | None = None, *, extra: Path | str | Sequence[Path | str] | None = None
-) -> RuleBook:
+def load_rules(path: Path | str | None = None, *, extra: Path | str | Sequence[Path | str] | None = None) -> RuleBook:
     """Reads the carried rules, or those of a file, and adds a user's own.
 
     Args:
@@ -171,9 +163,7 @@ def load_rules(
     book = RuleBook(
         _rules_of(data, where=path or "rules.json"),
         policies={
-            name: _validated(
-                CountingPolicy, policy, where=f"{path or 'rules.json'}: counting_policies.{name}"
-            )
+            name: _validated(CountingPolicy, policy, where=f"{path or 'rules.json'}: counting_policies.{name}")
             for name, policy in policies.items()
         },
     )

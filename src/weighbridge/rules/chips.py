@@ -39,7 +39,5 @@ def total_processing_performance(rates: Mapping[NumberFormat, float]) -> float:
 def h100_equivalents(tpp: float, *, definition: H100Definition) -> H100Equivalents:
     """Converts a sum of TPP into H100 equivalents; always print the definition beside the figure."""
     if definition not in _TPP_OF_ONE:
-        raise InputError(
-            f"{definition!r} is not known", field="definition", mend=f"known: {', '.join(_TPP_OF_ONE)}"
-        )
+        raise InputError(f"{definition!r} is not known", field="definition", mend=f"known: {', '.join(_TPP_OF_ONE)}")
     return H100Equivalents(check_quantity(tpp, name="tpp", positive=False) / _TPP_OF_ONE[definition])

@@ -92,9 +92,7 @@ def _eu(item: WorkItem) -> _Verdict:
 
 def _us(item: WorkItem) -> _Verdict:
     if item.purpose in _OUT or item.purpose == "synthetic-data":
-        return _Verdict(
-            False, _OUT.get(item.purpose, "generating data is not the training run"), stated=False
-        )
+        return _Verdict(False, _OUT.get(item.purpose, "generating data is not the training run"), stated=False)
     if item.purpose == "merged-parent":
         return _Verdict(False, "merging is not training; each model is a run of its own", stated=False)
     if item.purpose in POST_TRAINING or not item.by_developer:
@@ -126,9 +124,7 @@ def _miri(item: WorkItem) -> _Verdict:
     if item.purpose in _OUT or item.purpose == "synthetic-data":
         return _Verdict(False, _OUT.get(item.purpose, "generating data optimises no parameters"))
     if item.purpose == "merged-parent":
-        return _Verdict(
-            False, "merging optimises no parameters; each model is a run of its own", stated=False
-        )
+        return _Verdict(False, "merging optimises no parameters; each model is a run of its own", stated=False)
     if item.purpose == "initial-parent":
         return _Verdict(True, "the same lineage: a run split in two is one run", stated=False)
     if item.kind == "recompute":
@@ -197,9 +193,7 @@ def count_in_full(policy: str, items: Iterable[WorkItem]) -> Count:
         if item.format == "tf32" and policy == "miri_2025":
             warnings["TF32 has no defined FP16 equivalent: counted by its 32 stored bits"] = None
         counted.append(
-            CountedItem(
-                item=item, counted=Flop(flop), run=verdict.run, reason=verdict.reason, stated=verdict.stated
-            )
+            CountedItem(item=item, counted=Flop(flop), run=verdict.run, reason=verdict.reason, stated=verdict.stated)
         )
     if len(runs) > 1:
         together = math.fsum(flop for run in runs.values() for flop in run)

@@ -40,9 +40,7 @@ def recompute_flop(parameters: float, *, tokens: float) -> Flop:
     return forward_flop(parameters, tokens=tokens)
 
 
-def attention_flop(
-    layers: float, *, context: float, width: float, tokens: float, causal: bool = True
-) -> Flop:
+def attention_flop(layers: float, *, context: float, width: float, tokens: float, causal: bool = True) -> Flop:
     """Attention in training: 6 L s d a token if causal, 12 L s d if full.
 
     Negligible against 6 N only while the width is much larger than a twelfth of the context.

@@ -45,9 +45,7 @@ class CountingPolicy(RuleData):
 
     def highest_true_value(self, declared: float) -> Flop:
         """Returns the largest true total that a declaration within the policy's tolerance can stand for."""
-        return Flop(
-            check_quantity(declared, name="declared", positive=False) * (1 + (self.tolerance_rel or 0))
-        )
+        return Flop(check_quantity(declared, name="declared", positive=False) * (1 + (self.tolerance_rel or 0)))
 
     def reported(self, flop: float) -> Flop:
         """Returns the figure rounded as the policy asks for in reports; never compare a threshold with it."""

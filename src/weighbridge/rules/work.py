@@ -28,9 +28,7 @@ Purpose = Literal[
     "teacher",  # training of the parent in a distillation
 ]
 
-NumberFormat = Literal[
-    "fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp6", "fp4", "int32", "int16", "int8", "int4"
-]
+NumberFormat = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp6", "fp4", "int32", "int16", "int8", "int4"]
 
 # TF32 multiplies 19 bits and stores 32: no text says which counts, so the larger does, with a warning.
 BITS: Final[dict[NumberFormat, int]] = {
