@@ -132,12 +132,16 @@ GOOD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
-@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 1e-320])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_meaningless_arguments_are_refused(name: str, value: float) -> None:
-    if name == "confidence" and value == 1e-320:
-        pytest.skip("a confidence may be tiny")
     with pytest.raises(InputError):
         plan_chips(10**5, **(GOOD | {name: value}))
+
+
+@pytest.mark.parametrize("name", sorted(set(GOOD) - {"confidence"}))
+def test_figures_beyond_arithmetic_are_refused(name: str) -> None:
+    with pytest.raises(InputError):
+        plan_chips(10**5, **(GOOD | {name: 1e-320}))
 
 
 @pytest.mark.parametrize("confidence", [1.0, 90.0, 1.5])
