@@ -6,8 +6,8 @@ What is promised, in the order in which an append keeps it:
    synchronous=FULL).
 2. Only then are root and time signed. They are durable first, so that after a kill the same root is signed
    again and no size ever has two.
-3. The checkpoint replaces the HEAD file beside the database, on the disk.
-4. The signatures are stored, and receipts handed out.
+3. The signatures are stored; lost in a power cut, they are made again.
+4. The checkpoint replaces the HEAD file beside the database, on the disk. Then receipts are handed out.
 
 A database that is older than HEAD, or of another history, is refused. Whoever can put back both can roll a
 log back unseen by it; a checkpoint kept elsewhere shows it (:meth:`Log.consistent_with`).
@@ -54,6 +54,7 @@ class Log(LogReader):
         self._signer = signer
         self._lock = lock
         self._tree = Tree()
+        self._head_size = 0
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], signer: Signer, *, origin: str) -> Self:
@@ -239,14 +240,17 @@ class Log(LogReader):
         return max(time.time_ns() // 1000, 0 if last is None else last.time_us)
 
     def _seal(self, signer: Signer) -> None:
-        """Signs the newest batch if its entries are durable and its signatures are not yet stored."""
+        """Signs the newest batch, whose entries are durable, where that is not done, and moves HEAD on to it."""
         batch = self._store.last_batch(sealed=False)
         if batch is None or batch.size != self._tree.size:
             raise EvidenceError("changed under its keeper", where=self.path, mend="open it again")
-        if batch.checkpoint is None:
+        note = batch.checkpoint
+        if note is None:
             signature, note = _sign_batch(signer, self.log_key, batch)
-            replace_durably(head_path(self.path), note)
             self._store.seal(batch.size, signature, note)
+        if batch.size > self._head_size:
+            replace_durably(head_path(self.path), note)
+            self._head_size = batch.size
 
     def _recover(self) -> None:
         """Rebuilds the tree's edge, holds it against HEAD, and signs what a kill left unsigned."""
@@ -276,6 +280,7 @@ class Log(LogReader):
         sealed = self._newest()
         if verify_checkpoint(sealed.checkpoint or b"", self.log_key).root != sealed.root:
             raise EvidenceError("its newest checkpoint was signed for another root", where=self.path)
+        self._head_size = head.size
         if self._signer is not None:
             self._seal(self._signer)
 

@@ -138,19 +138,26 @@ class LogReader:
         """
         old = verify_checkpoint(old_checkpoint, self.log_key)
         newest = self._newest()
-        if old.size > newest.size:
+        with self._mutex:
+            durable = self._store.last_batch(sealed=False) or newest
+            # What a kill left unsigned is in the log all the same, and may have been signed for in HEAD.
+            held = durable if old.size > newest.size else newest
+            root = subtree_root(self._store.node, 0, old.size) if old.size <= held.size else None
+        if root is None:
             raise EvidenceError(
                 f"has {newest.size} entries, fewer than the {old.size} of a checkpoint signed earlier",
                 where=self.path,
                 mend=f"checkpoint kept: {old_checkpoint!r}; checkpoint here: {newest.checkpoint!r}",
             )
-        if self.root_at(old.size) != old.root:
+        if root != old.root:
             raise EvidenceError(
                 f"is another history than the checkpoint of {old.size} entries signed earlier",
                 where=self.path,
                 mend=f"checkpoint kept: {old_checkpoint!r}; checkpoint here: {newest.checkpoint!r}",
             )
-        verify_consistency(old.size, newest.size, old.root, newest.root, self.prove_consistency(old.size, newest.size))
+        with self._mutex:
+            path = prove_consistency(self._store.node, old.size, held.size)
+        verify_consistency(old.size, held.size, old.root, held.root, path)
         return old
 
     def verify(self, *, roots: TrustRoots | None = None) -> list[Finding]:
