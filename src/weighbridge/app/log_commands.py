@@ -200,17 +200,16 @@ def keep(
     if create and not path.exists():
         Log.create(path, signer, origin=trusted.log_key.origin).close()
     with Log.open(path, signer, log_key=trusted.log_key) as log:
-        keeper = Keeper(log, spool, roots=trusted)
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        typer.echo(f"keeping {trusted.log_key.origin} ({log.size} entries), spool {spool}", err=True)
-        if once:
-            while keeper.run_once():
-                pass
-        else:
-            keeper.run(stop)
-        keeper.close()
+        with Keeper(log, spool, roots=trusted) as keeper:
+            typer.echo(f"keeping {trusted.log_key.origin} ({log.size} entries), spool {spool}", err=True)
+            if once:
+                while keeper.run_once():
+                    pass
+            else:
+                keeper.run(stop)
         result = {"origin": trusted.log_key.origin, "size": log.size, "root": log.root.hex()}
     if as_json:
         print_json(result)

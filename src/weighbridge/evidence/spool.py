@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.cbor import split_sign1
@@ -93,6 +95,14 @@ class Keeper:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def run(self, stop: threading.Event, poll: float = 0.01) -> None:
         """Works until ``stop`` is set; looks every ``poll`` seconds while there is nothing to do."""
