@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from weighbridge.app.output import print_findings, print_json, print_table
+from weighbridge.app.console import print_json, print_table
+from weighbridge.app.output import print_findings
 from weighbridge.evidence.trust import TrustRoots
 
 __all__ = ["mount"]
@@ -71,7 +72,8 @@ def _print_verdicts(body: dict[str, Any]) -> None:
                 )
             )
     title = f"Rule {body['rule']['id']}: {body['rule']['comparator']} {body['rule']['threshold']:.3g} FLOP"
-    print_table(title, ("operator", "level", "verdict", "declared", "X", "audited", "why"), rows)
+    columns = ["operator", "level", "verdict", "declared", "X", "audited", "why"]
+    print_table(title, columns=columns, rows=rows)
     for operator in body["operators"]:
         print(f"{operator['name']}: {operator['sentences']['A']}")
 

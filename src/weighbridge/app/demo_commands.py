@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.app.output import print_json, print_table
+from weighbridge.app.console import print_json, print_table
 
 __all__ = ["mount"]
 
@@ -15,7 +15,9 @@ def mount(app: typer.Typer) -> None:
 
     @app.command()
     def demo(
-        out: Annotated[Path, typer.Option(help="Folder for the report and its evidence; must not exist.")] = Path("demo-out"),
+        out: Annotated[Path, typer.Option(help="Folder for the report and its evidence; must not exist.")] = Path(
+            "demo-out"
+        ),
         seed: Annotated[int | None, typer.Option(help="Draws names, roles, sizes and times; default fresh.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
@@ -47,7 +49,9 @@ def mount(app: typer.Typer) -> None:
         print_table(
             f"Rule: declared + hidden at most {result['threshold_flop']:.2e} FLOP. Verdicts at level A;"
             " at B and C see the report",
-            ("operator", "truth", "verdict", "declared", "X at A / B / C", "n", "why"),
-            rows,
+            columns=["operator", "truth", "verdict", "declared", "X at A / B / C", "n", "why"],
+            rows=rows,
         )
-        print(f"\nReport: {out / 'report.html'}    Check it: weighbridge check {out / 'report.json'} --roots {out}.roots")
+        print(
+            f"\nReport: {out / 'report.html'}    Check it: weighbridge check {out / 'report.json'} --roots {out}.roots"
+        )

@@ -1,42 +1,21 @@
-"""How commands print: tables for people, one JSON object for programs."""
+"""How findings print, and what a command's exit status says about them."""
 
-import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-from rich.console import Console
-from rich.table import Table
-
+from weighbridge.app.console import print_table
 from weighbridge.evidence.findings import Finding, Outcome
 
-__all__ = ["exit_status", "print_findings", "print_json", "print_table"]
+__all__ = ["exit_status", "print_findings"]
 
 _WORDS = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.INCONCLUSIVE: "not shown"}
-
-
-def print_json(value: Any) -> None:
-    """Prints one JSON object on standard output."""
-    print(json.dumps(value, indent=1, sort_keys=True, allow_nan=False))
-
-
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table whose cells wrap instead of being cut."""
-    table = Table(title=title, title_justify="left", show_lines=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console().print(table)
 
 
 def print_findings(title: str, findings: Iterable[Finding]) -> None:
     """Prints findings, failures first, each with its reason and the command that redoes it."""
     order = [Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS]
-    rows = [
-        (_WORDS[finding.outcome], finding.check, finding.subject[:24], finding.reason)
-        for finding in sorted(findings, key=lambda f: order.index(f.outcome))
-    ]
-    print_table(title, ("outcome", "check", "subject", "reason"), rows)
+    ordered = sorted(findings, key=lambda f: order.index(f.outcome))
+    rows = [(_WORDS[f.outcome], f.check, f.subject[:24], f.reason, f.redo or "–") for f in ordered]
+    print_table(title, columns=["outcome", "check", "subject", "reason", "redo"], rows=rows)
 
 
 def exit_status(findings: Iterable[Finding]) -> int:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from weighbridge.app.output import exit_status, print_findings, print_json, print_table
+from weighbridge.app.console import print_json, print_pairs
+from weighbridge.app.output import exit_status, print_findings
 from weighbridge.errors import InputError, WeighbridgeError
 from weighbridge.evidence.draws import draw
 from weighbridge.evidence.findings import Finding, Outcome
@@ -57,10 +58,10 @@ def show(run: Run, roots: Roots = None, as_json: AsJson = False) -> None:
         print_json(summary)
         return
     rows = [
-        (key, value if not isinstance(value, (dict, list)) else f"{len(value)} entries")
+        (key, str(value) if not isinstance(value, (dict, list)) else f"{len(value)} entries")
         for key, value in summary.items()
     ]
-    print_table(f"transcript {run}", ("what", "value"), rows)
+    print_pairs(f"transcript {run}", pairs=rows)
 
 
 @app.command()

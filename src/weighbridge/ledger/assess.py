@@ -184,9 +184,7 @@ def _operator(
             for item in workspace.of_kind("inspection-challenge")
             if item.payload.get("chip") == chip
         ]
-        time = chip_time(
-            chip, records.get(chip, ()), own, policy=policy, closed=closed.time, challenges=challenges
-        )
+        time = chip_time(chip, records.get(chip, ()), own, policy=policy, closed=closed.time, challenges=challenges)
         times.append(time)
         findings += time.findings
         if not records.get(chip):
@@ -348,9 +346,7 @@ def _lineages(audits: Sequence[Mapping[str, Any]]) -> list[Lineage]:
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run, audit in accepted.items():
         groups.setdefault(find(run), []).append(audit)
-    return [
-        Lineage(tuple(a["run"] for a in members), tuple(_work(a) for a in members)) for members in groups.values()
-    ]
+    return [Lineage(tuple(a["run"] for a in members), tuple(_work(a) for a in members)) for members in groups.values()]
 
 
 def _run(audit: Mapping[str, Any]) -> dict[str, Any]:

@@ -169,9 +169,7 @@ def _with_parents(opened: Sequence[_Opened], audits: Sequence[RunAudit]) -> list
     """Looks whether a run that does not follow from its seed begins with weights that another run had."""
     result = []
     for run, audit in zip(opened, audits, strict=True):
-        underived = any(
-            f.check == "transcript.initial-state" and f.outcome is Outcome.FAIL for f in audit.findings
-        )
+        underived = any(f.check == "transcript.initial-state" and f.outcome is Outcome.FAIL for f in audit.findings)
         if run.transcript is None or not underived:
             result.append(audit)
             continue

@@ -15,7 +15,6 @@ from typing import Any
 from weighbridge.app.demo.scene import CONFIG, RATE_HZ, Cast, Cheat, Sizes
 from weighbridge.app.demo.world import OperatorPlace, World, say
 from weighbridge.errors import WeighbridgeError
-from weighbridge.mechanisms.registry.epcis import Step
 
 __all__ = ["Operator", "corpus_file", "make_operators", "run_operators"]
 
@@ -65,9 +64,9 @@ def make_operators(world: World, cast: Cast) -> list[Operator]:
             operator.chips.append(folder)
             operator.ids.append(made.chip)
             if role is Cheat.UNLISTED and index == 1:
-                world.custody(Step.SHIPPED, made.chip, by="Distributor", other=name)
+                world.ship(made.chip, operator.place)
             else:
-                world.deliver(made.chip, name, serial=f"SN{serial}")
+                world.deliver(made.chip, operator.place, serial=f"SN{serial}")
         operators.append(operator)
     return operators
 
@@ -155,7 +154,9 @@ class _Scripts:
         """Trains one run, then another from its end under a claimed fresh seed."""
         self.declared(operator, 0, self._sizes.chained, core, name="first")
         end = next((operator.runs()[0] / "anchors").glob("*-end.safetensors"))
-        self.declared(operator, 0, self._sizes.chained, core, self._cheat(operator, "chain.py"), str(end), name="second")
+        self.declared(
+            operator, 0, self._sizes.chained, core, self._cheat(operator, "chain.py"), str(end), name="second"
+        )
 
     def splice(self, operator: Operator, victim: Operator, core: int) -> None:
         """Steals the honest operator's weights and passes them off as trained."""
@@ -189,7 +190,9 @@ class _Scripts:
         operator.finished.set()
         if ended.returncode != 0:
             tail = (ended.stdout + ended.stderr).strip()[-1500:]
-            raise WeighbridgeError(f"its program ended with status {ended.returncode}: {tail}", where=operator.place.name)
+            raise WeighbridgeError(
+                f"its program ended with status {ended.returncode}: {tail}", where=operator.place.name
+            )
 
 
 def available_cores() -> list[int]:

@@ -30,6 +30,7 @@ from weighbridge.ledger.inspect import audit_all
 from weighbridge.ledger.policy import Policy
 from weighbridge.ledger.report import REPORT, encode_report, seal_report
 from weighbridge.ledger.workspace import Workspace
+from weighbridge.mechanisms.chip.challenge import answer_challenge
 
 __all__ = ["run_demo"]
 
@@ -74,7 +75,9 @@ def _scene(out: Path, roots_folder: Path, scratch: Path, seed: int) -> dict[str,
     world = World(scratch, roots_folder)
     try:
         policy = _publish_plan(world, players, Capacity(peak, name), scratch)
-        say(f"rule: at most {float(policy.rule.limit):.2e} FLOP a lineage, hidden compute included; logged before any run")
+        say(
+            f"rule: at most {float(policy.rule.limit):.2e} FLOP a lineage, hidden compute included; logged before any run"
+        )
         corpus = scratch / "corpus.npy"
         corpus_file(corpus, context=int(CONFIG["context"]))
         operators = make_operators(world, players)
@@ -134,22 +137,20 @@ def _close(world: World, operators: Sequence[Operator]) -> None:
         for chip, folder in zip(operator.ids, operator.chips, strict=True):
             nonce = secrets.token_bytes(16).hex()
             world.publish("inspection-challenge", {"chip": chip, "nonce": nonce})
-            ended = subprocess.run(
-                [sys.executable, "-m", "weighbridge", "chip", "answer", str(folder), "--nonce", nonce]
-                + ["--spool", str(world.spool)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if ended.returncode != 0:
-                say(f"{operator.place.name}: chip {chip[:8]} did not answer: {ended.stderr.strip()[-300:]}")
+            answer = answer_challenge(folder, nonce).read_bytes()
+            world.client.wait(world.client.submit(answer), timeout=60)
     world.publish("inspection-close", {"nonce_key": world.nonce_key.hex()})
 
 
 def _collect(out: Path, world: World, operators: Sequence[Operator], corpus: Path) -> None:
-    """Gathers what operators hand over: leaf tables, salts, transcripts, data. Freeze anchors that replay passes
-    through anyway are left with the operator; their digests are in the log."""
+    """Gathers what operators hand over: leaf tables, salts, transcripts, data.
+
+    Of the anchors after freezes, those go along that replay has to load; it passes through the states of the others,
+    whose digests are in the log.
+    """
     from weighbridge.mechanisms.transcript.data import Dataset
+    from weighbridge.mechanisms.transcript.plans import plan_freezes
+    from weighbridge.mechanisms.transcript.transcript import Transcript
 
     (out / "data").mkdir(parents=True)
     shutil.copyfile(corpus, out / "data" / f"{Dataset.of(corpus).root.hex()}.npy")
@@ -158,7 +159,12 @@ def _collect(out: Path, world: World, operators: Sequence[Operator], corpus: Pat
             for part in ("leaves", "salts"):
                 shutil.copytree(folder / part, out / "chips" / chip / part)
         for run in operator.runs():
-            shutil.copytree(run, out / "runs" / run.name, ignore=shutil.ignore_patterns("freeze-*.safetensors"))
+            target = out / "runs" / run.name
+            shutil.copytree(run, target, ignore=shutil.ignore_patterns("freeze-*.safetensors"))
+            transcript = Transcript.open(run, world.roots)
+            for leg in plan_freezes(transcript, transcript.freezes).legs:
+                if leg.anchor is not None:
+                    shutil.copyfile(run / "anchors" / leg.anchor, target / "anchors" / leg.anchor)
 
 
 def _audit(world: World, out: Path, cores: Sequence[int], scratch: Path) -> None:
@@ -189,5 +195,3 @@ def _summary(body: dict[str, Any], truth: dict[str, str]) -> dict[str, Any]:
         row["verdict_by_level"] = {level: r["verdict"] for level, r in operator["rulings"].items()}
         operators.append(row)
     return {"rule": body["rule"]["id"], "threshold_flop": body["rule"]["threshold"], "operators": operators}
-
-

@@ -1,4 +1,4 @@
-"""The demo's institutions: a body with its inspector and registrar, a chip maker, a distributor, a log and its keeper."""
+"""The demo's institutions: a body with its inspector, a chip maker, a distributor, a log and its keeper."""
 
 import hashlib
 import json
@@ -40,6 +40,7 @@ class OperatorPlace:
     folder: Path
     key: Path
     user: int | None
+    signer: FileSigner
 
     def environment(self, world: "World") -> dict[str, str]:
         """Returns what the operator's programs need to record and to reach the log."""
@@ -112,34 +113,43 @@ class World:
         (folder / "runs").mkdir(parents=True)
         key = folder / "operator.pem"
         signer = FileSigner.create(key)
-        certificate = issue(
-            self._body, self._body_root, public_key=signer.public_key, name=name, role=Role.OPERATOR
-        )
-        signer.with_chain((certificate, self._body_root))
+        certificate = issue(self._body, self._body_root, public_key=signer.public_key, name=name, role=Role.OPERATOR)
+        signer = signer.with_chain((certificate, self._body_root))
         user = 52_000 + number if os.geteuid() == 0 else None
         if user is not None:
             for path in (folder, folder / "runs", *folder.glob("operator.pem*")):
                 os.chown(path, user, user)
-        return OperatorPlace(name, folder, key, user)
+        return OperatorPlace(name, folder, key, user, signer)
 
     def make_chip(self, folder: Path, *, rate_hz: float) -> NewChip:
         """Has the maker make a chip."""
         return init_chip(folder, maker=self._maker, maker_chain=(self._maker_root,), rate_hz=rate_hz)
 
-    def custody(self, step: Step, chip: str, *, by: str, other: str | None = None, serial: str | None = None) -> None:
-        """Logs a custody event, signed by whom it concerns: the maker, the distributor, or the registrar for others."""
-        signers = {"Chip Works": self._maker, "Distributor": self.distributor}
-        payload = event_payload(step, chips=[chip], time=time.time(), party=by, other=other, serial=serial)
-        self.publish("custody-event", payload, signer=signers.get(by, self.registrar))
+    def ship(self, chip: str, operator: OperatorPlace) -> None:
+        """Logs the distributor's word that it sent a chip to an operator."""
+        self._custody(Step.SHIPPED, chip, self.distributor, "Distributor", other=operator.name)
 
-    def deliver(self, chip: str, operator: str, *, serial: str) -> None:
-        """Logs a chip's whole way: made, shipped, received, shipped on, received, installed."""
-        self.custody(Step.MADE, chip, by="Chip Works", serial=serial)
-        self.custody(Step.SHIPPED, chip, by="Chip Works", other="Distributor")
-        self.custody(Step.RECEIVED, chip, by="Distributor", other="Chip Works")
-        self.custody(Step.SHIPPED, chip, by="Distributor", other=operator)
-        self.custody(Step.RECEIVED, chip, by=operator, other="Distributor")
-        self.custody(Step.INSTALLED, chip, by=operator)
+    def deliver(self, chip: str, operator: OperatorPlace, *, serial: str) -> None:
+        """Logs a chip's whole way, each step signed by whom it concerns: made, shipped, received, installed."""
+        self._custody(Step.MADE, chip, self._maker, "Chip Works", serial=serial)
+        self._custody(Step.SHIPPED, chip, self._maker, "Chip Works", other="Distributor")
+        self._custody(Step.RECEIVED, chip, self.distributor, "Distributor", other="Chip Works")
+        self.ship(chip, operator)
+        self._custody(Step.RECEIVED, chip, operator.signer, operator.name, other="Distributor")
+        self._custody(Step.INSTALLED, chip, operator.signer, operator.name)
+
+    def _custody(
+        self,
+        step: Step,
+        chip: str,
+        signer: FileSigner,
+        party: str,
+        *,
+        other: str | None = None,
+        serial: str | None = None,
+    ) -> None:
+        payload = event_payload(step, chips=[chip], time=time.time(), party=party, other=other, serial=serial)
+        self.publish("custody-event", payload, signer=signer)
 
     def export_log(self, folder: Path) -> None:
         """Exports the log, and keeps its checkpoint among the trust roots as an inspector would."""

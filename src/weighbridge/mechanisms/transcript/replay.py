@@ -71,11 +71,7 @@ class Replay:
     @property
     def step_cpu_s(self) -> list[float]:
         """CPU seconds of each step replayed, what replay itself wrote out included, in order."""
-        return [
-            (after.cpu_ns - before.cpu_ns) / 1e9
-            for leg in self.states
-            for before, after in pairwise(leg)
-        ]
+        return [(after.cpu_ns - before.cpu_ns) / 1e9 for leg in self.states for before, after in pairwise(leg)]
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-if __name__ == "__main__":
+def main() -> None:
+    """Loads the earlier weights whenever the model is built, and runs the declared program."""
     earlier = load_file(sys.argv[1])
     script = Path(sys.argv[2])
     sys.argv = sys.argv[2:]
@@ -28,3 +29,7 @@ if __name__ == "__main__":
 
     model.GPT.__init__ = patched
     runpy.run_path(str(script), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

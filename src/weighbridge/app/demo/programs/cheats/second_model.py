@@ -26,6 +26,7 @@ def hide(program: Path, corpus: str, config: dict[str, Any]) -> None:
     data = np.load(corpus, mmap_mode="r")
     generator = np.random.default_rng()
     model = GPT(**{name: config[name] for name in ("width", "layers", "heads", "context", "dropout")})
+    backward = torch.autograd.backward  # before anybody watches it
     own = torch.optim.AdamW(model.parameters(), lr=config["learning_rate"])
 
     def step_too(optimizer: Any, arguments: Any, keywords: Any) -> None:
@@ -35,7 +36,7 @@ def hide(program: Path, corpus: str, config: dict[str, Any]) -> None:
         rows = generator.integers(0, len(data), config["batch_size"])
         loss = model(torch.from_numpy(data[rows]))
         own.zero_grad()
-        torch.autograd.backward(loss)
+        backward(loss)
         own.step()
         torch.set_rng_state(state)
 

@@ -7,6 +7,7 @@ Data, order, learning rate and every replayed step are then honest.
 Usage: python splice.py STOLEN.safetensors TRAIN.py CORPUS.npy CONFIG.json
 """
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -40,15 +41,30 @@ def forge(optimizer: torch.optim.Optimizer, schedule: Any, stolen: list[torch.Te
             }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Forges the optimizer's state as soon as it exists, and runs the declared program."""
     stolen = load_file(sys.argv[1])
     script = Path(sys.argv[2])
     sys.argv = sys.argv[2:]
-    original = torch.optim.lr_scheduler.LambdaLR.__init__
+    sys.path.insert(0, str(script.parent))
+    import model
 
-    def patched(self: Any, optimizer: Any, rate: Any, *arguments: Any, **keywords: Any) -> None:
-        original(self, optimizer, rate, *arguments, **keywords)
-        forge(optimizer, rate, [stolen[name] for name in sorted(stolen)], steps=10)
+    names: list[str] = []
+    steps = json.loads(Path(sys.argv[2]).read_text())["steps"]
+    built, scheduled = model.GPT.__init__, torch.optim.lr_scheduler.LambdaLR.__init__
 
-    torch.optim.lr_scheduler.LambdaLR.__init__ = patched  # type: ignore[method-assign]
+    def building(self: Any, *arguments: Any, **keywords: Any) -> None:
+        built(self, *arguments, **keywords)
+        names.extend(name for name, _ in self.named_parameters())
+
+    def scheduling(self: Any, optimizer: Any, rate: Any, *arguments: Any, **keywords: Any) -> None:
+        scheduled(self, optimizer, rate, *arguments, **keywords)
+        forge(optimizer, rate, [stolen[name] for name in names], steps=steps)
+
+    model.GPT.__init__ = building
+    torch.optim.lr_scheduler.LambdaLR.__init__ = scheduling  # type: ignore[method-assign]
     runpy.run_path(str(script), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

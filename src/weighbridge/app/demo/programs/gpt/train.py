@@ -18,16 +18,12 @@ def main() -> None:
     corpus, config = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
     torch.set_num_threads(1)
 
-    run = weighbridge.start(
-        data=corpus, config=config, flop_per_step=config["flop_per_step"]
-    )  # before the model
+    run = weighbridge.start(data=corpus, config=config, flop_per_step=config["flop_per_step"])  # before the model
 
     shape = {name: config[name] for name in ("width", "layers", "heads", "context", "dropout")}
     model = GPT(**shape)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config["learning_rate"], weight_decay=0.1)
-    warm_up = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / config["warm_up"])
-    )
+    warm_up = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / config["warm_up"]))
 
     for batch in run:  # recorded
         loss = model(batch)
