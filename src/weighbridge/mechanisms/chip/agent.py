@@ -94,6 +94,7 @@ class Agent:
                 active_ns=self._clock.read(),
                 records=self._finisher.written,
                 cgroup="" if group is None else str(group),
+                notice=str(self._notice.directory),
             )
         )
 

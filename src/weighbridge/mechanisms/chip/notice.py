@@ -1,14 +1,17 @@
 """How the command learns of a stop that is over: one small file, replaced while it still stands still."""
 
+import contextlib
 import json
 import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["CHIP_VARIABLE", "NOTICE_VARIABLE", "Notice"]
+__all__ = ["CHIP_VARIABLE", "NOTICE_VARIABLE", "Notice", "remove_stale"]
 
 NOTICE_VARIABLE = "WEIGHBRIDGE_CHIP_NOTICE"
 CHIP_VARIABLE = "WEIGHBRIDGE_CHIP"
+_PREFIX = "weighbridge-notice-"
+_FILES = ("notice", ".new")
 
 
 class Notice:
@@ -23,7 +26,7 @@ class Notice:
 
     def __init__(self, *, chip: str, boot: int) -> None:
         self._chip, self._boot = chip, boot
-        self.directory = Path(tempfile.mkdtemp(prefix="weighbridge-notice-"))
+        self.directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.directory.chmod(0o755)
         self.path = self.directory / "notice"
 
@@ -45,6 +48,18 @@ class Notice:
 
     def close(self) -> None:
         """Removes the directory."""
-        for path in (self.path, self.directory / ".new"):
-            path.unlink(missing_ok=True)
-        self.directory.rmdir()
+        _remove(self.directory)
+
+
+def remove_stale(directory: str) -> None:
+    """Removes the notice directory of an agent that was killed."""
+    path = Path(directory)
+    if path.name.startswith(_PREFIX) and path.is_dir() and not path.is_symlink():
+        with contextlib.suppress(OSError):
+            _remove(path)
+
+
+def _remove(directory: Path) -> None:
+    for name in _FILES:
+        (directory / name).unlink(missing_ok=True)
+    directory.rmdir()

@@ -22,7 +22,7 @@ from weighbridge.mechanisms.chip.firmware import forbid_inspection, host_digest
 from weighbridge.mechanisms.chip.heartbeat import Heartbeat
 from weighbridge.mechanisms.chip.launch import account_of, locate, masks_for, needed_paths
 from weighbridge.mechanisms.chip.leaf_format import LIMITS, check_leaf_size
-from weighbridge.mechanisms.chip.notice import Notice
+from weighbridge.mechanisms.chip.notice import Notice, remove_stale
 from weighbridge.mechanisms.chip.position import ChipSchedule, read_head, resume
 from weighbridge.mechanisms.chip.process_tree import TreeEnclosure
 from weighbridge.mechanisms.chip.store import Store
@@ -103,6 +103,7 @@ def run_command(
         stack.callback(heartbeat.close)
         head = read_head(store)
         resumption = resume(store, schedule, heartbeat, head, now_ns=time.monotonic_ns())
+        remove_stale(store.state().notice)
         notice = Notice(chip=store.chip, boot=resumption.boot)
         stack.callback(notice.close)
         masks = []

@@ -80,6 +80,7 @@ class State:
         active_ns: chip-active time when this was written.
         records: records that were on the disk when this was written.
         cgroup: the control group of the newest boot, empty if none.
+        notice: the notice directory of the newest boot.
     """
 
     interval: int
@@ -87,6 +88,7 @@ class State:
     active_ns: int
     records: int
     cgroup: str
+    notice: str
 
 
 class Store:
@@ -132,7 +134,7 @@ class Store:
     @staticmethod
     def finish(directory: Path, signer: FileSigner, terms: ScheduleTerms, *, first_due_ns: int) -> None:
         """Writes what makes the directory a chip, last of all."""
-        state = State(interval=1, due_ns=first_due_ns, active_ns=0, records=0, cgroup="")
+        state = State(interval=1, due_ns=first_due_ns, active_ns=0, records=0, cgroup="", notice="")
         replace_durably(directory / "state.json", _json(asdict(state)), mode=0o600)
         replace_durably(directory / "chip.json", _json({"chip": signer.key_id, **terms.claims()}), mode=0o644)
 
@@ -192,7 +194,7 @@ class Store:
             state = State(**content)
             if not all(type(content[name]) is int and content[name] >= 0 for name in _STATE_NUMBERS):
                 raise ValueError
-            if type(state.cgroup) is not str or state.interval < 1:
+            if not isinstance(state.cgroup, str) or not isinstance(state.notice, str) or state.interval < 1:
                 raise ValueError
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise EvidenceError(
