@@ -10,9 +10,9 @@ from chip_world import SECOND, PaperChip, World
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
-from weighbridge.evidence.statement import Statement
+from weighbridge.evidence.statement import Statement, sign_statement
 from weighbridge.mechanisms.chip.docket import CHECKS
-from weighbridge.mechanisms.chip.record import ChipRecord
+from weighbridge.mechanisms.chip.record import KIND, ChipRecord, encode_record
 from weighbridge.mechanisms.chip.verify import KnownHead, Verification, VerifyLimits, verify
 
 
@@ -151,6 +151,24 @@ def test_record_signed_anew_breaks_the_chain(paper: PaperChip) -> None:
     kinder = paper.sign(replace(paper.records[2], previous=previous, cpu_ns=0))
     statements[2] = paper.world.verified(kinder)
     assert ("chip.chain", "3") in bad(judge(paper, statements))
+
+
+def test_record_signed_by_another_key(world: World, paper: PaperChip) -> None:
+    """Another certified chip signs in this one's name."""
+    paper.boot().sample(3).shutdown()
+    statements = paper.statements()
+    other = PaperChip(world, "other")
+    raw = sign_statement(
+        other.signer,
+        kind=KIND,
+        subject=paper.chip,
+        payload=encode_record(replace(paper.records[2], previous=statements[1].id)),
+        encoding="cbor",
+    )
+    statements[2] = world.verified(raw)
+    found = judge(paper, statements)
+    assert {("chip.record", "2"), ("chip.sequence", "2")} <= bad(found)
+    assert "signed by" in reason_of(found, "chip.record")
 
 
 def test_record_of_another_chip(world: World, paper: PaperChip) -> None:

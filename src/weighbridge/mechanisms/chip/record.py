@@ -21,6 +21,7 @@ __all__ = [
     "PROFILE",
     "REASONS",
     "ChipRecord",
+    "claimed_name",
     "decode_payload",
     "decode_record",
     "encode_record",
@@ -262,6 +263,13 @@ def decode_payload(payload: Mapping[str, Any], *, chip: str, where: str) -> Chip
     record = ChipRecord(**values)
     _check_sense(record)
     return record
+
+
+def claimed_name(statement: Statement) -> str:
+    """Returns what to call a statement that is no proper record: ``CHIP#SEQUENCE`` as far as it says so."""
+    claims = statement.payload.get("eat")
+    sequence = claims.get(-65600) if isinstance(claims, dict) else None
+    return f"{statement.subject}#{sequence}" if _u64(sequence) else statement.subject
 
 
 def _check_sense(record: ChipRecord) -> None:

@@ -27,7 +27,7 @@ from weighbridge.mechanisms.chip.check_schedule import ScheduleCheck
 from weighbridge.mechanisms.chip.check_time import TimeCheck, TimeLimits
 from weighbridge.mechanisms.chip.docket import CHECKS, Docket
 from weighbridge.mechanisms.chip.leaves import LeafTable
-from weighbridge.mechanisms.chip.record import NO_PREVIOUS, ChipRecord, decode_record
+from weighbridge.mechanisms.chip.record import NO_PREVIOUS, ChipRecord, claimed_name, decode_record
 from weighbridge.mechanisms.chip.schedule import ScheduleTerms
 from weighbridge.mechanisms.chip.summary import BootSummary, BootTally, ChipSummary
 
@@ -166,7 +166,7 @@ def _place(
         try:
             record = decode_record(statement)
         except EvidenceError as error:
-            docket.fail("chip.record", chip, str(error), evidence=[statement.id])
+            docket.fail("chip.record", claimed_name(statement), str(error), evidence=[statement.id])
             continue
         if record.chip != chip:
             docket.fail("chip.record", record.name, f"is another chip's, not {chip}'s", evidence=[statement.id])
