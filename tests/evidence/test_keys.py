@@ -1,13 +1,16 @@
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from weighbridge.errors import InputError
-from weighbridge.evidence.certificates import issue_root
-from weighbridge.evidence.keys import FileSigner, Signer, key_id_of, signature_holds
+from weighbridge.evidence.certificates import issue, issue_root
+from weighbridge.evidence.keys import _WEAK, FileSigner, Signer, is_weak_key, key_id_of, signature_holds
 
 from .conftest import World
 
@@ -90,6 +93,27 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError):
             FileSigner.load(path)
+
+
+def test_keys_of_small_order_are_refused_though_the_library_takes_their_signatures(world: World) -> None:
+    """Each point is shown to be of small order: one constant signature holds for many messages."""
+    identity = (1).to_bytes(32, "little")
+    assert len(_WEAK) == 14
+    taken = 0
+    for point in _WEAK:
+        held = 0
+        for number in range(200):
+            with contextlib.suppress(InvalidSignature, ValueError):
+                Ed25519PublicKey.from_public_bytes(point).verify(identity + bytes(32), b"%d" % number)
+                held += 1
+            assert not signature_holds(point, identity + bytes(32), b"%d" % number)
+        # The library refuses some spellings by itself; those that it takes are the danger.
+        assert held == 0 or held > 8
+        taken += held > 0
+        with pytest.raises(InputError):
+            issue(world.maker, world.maker_root, public_key=point, name="c", role="chip")
+    assert taken >= 8
+    assert not is_weak_key(world.chip.public_key)
 
 
 def test_the_private_key_is_in_no_text(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.jsontext import dump_json, load_json
-from weighbridge.evidence.keys import Signer
+from weighbridge.evidence.keys import Signer, is_weak_key
 from weighbridge.evidence.limits import LIMITS
 
 __all__ = [
@@ -146,6 +146,8 @@ def build_certificate(
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot be certified: {error}", where=subject.rfc4514_string()) from error
+    if is_weak_key(public_key):
+        raise InputError("a key of small order binds nobody", where=subject.rfc4514_string(), field="public_key")
     der = _sign_certificate(builder, signer)
     if len(der) > LIMITS.certificate_bytes:
         raise InputError(f"the certificate is over {LIMITS.certificate_bytes} bytes", field="claims")
@@ -192,6 +194,8 @@ def parse_certificate(der: bytes) -> Certificate:
         raise EvidenceError("not in its one encoding (DER)", where="x5chain")
     if not isinstance(holder, Ed25519PublicKey):
         raise EvidenceError("certifies a key that is not Ed25519", where="x5chain")
+    if is_weak_key(holder.public_bytes_raw()):
+        raise EvidenceError("certifies a key of small order, which binds nobody", where="x5chain")
     if [oid for oid, _ in names] != [NameOID.COMMON_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME]:
         raise EvidenceError("a subject is exactly CN and OU", where="x5chain")
     name, role = names[0][1], names[1][1]

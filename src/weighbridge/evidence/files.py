@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["open_regular", "replace_durably", "replace_whole", "sync_directory"]
+__all__ = ["open_regular", "remove_leftovers", "replace_durably", "replace_whole", "sync_directory"]
 
 
 def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
@@ -57,6 +57,18 @@ def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Like :func:`replace_whole`, and on the disk when it returns, its name included."""
     replace_whole(path, data, mode=mode, durable=True)
     sync_directory(path.parent)
+
+
+def remove_leftovers(directory: Path, *, of: str = "") -> None:
+    """Removes what a kill left of :func:`replace_whole`; for the only process that writes there.
+
+    Args:
+        directory: where.
+        of: only those of the file with this name.
+    """
+    for path in directory.iterdir():
+        if path.name.startswith(f".{of}") and path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

@@ -15,10 +15,28 @@ from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import open_regular, replace_durably
 from weighbridge.evidence.limits import LIMITS
 
-__all__ = ["PROTECTIONS", "FileSigner", "Signer", "key_id_of", "signature_holds"]
+__all__ = ["PROTECTIONS", "FileSigner", "Signer", "is_weak_key", "key_id_of", "signature_holds"]
 
 PROTECTIONS = ("file", "pkcs11", "tpm", "silicon")
 """Where a private key can live, weakest first (protocol section 1)."""
+
+# The points of small order on edwards25519, other spellings of them included. Under such a key one signature
+# holds for an eighth or more of all messages: whoever has it certified can say that they signed something else.
+_Y_OF_ORDER_8 = (
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+)
+_PRIME = 2**255 - 19
+_WEAK = frozenset(
+    bytes([*y[:31], y[31] | sign])
+    for y in (*_Y_OF_ORDER_8, *(n.to_bytes(32, "little") for n in (0, 1, _PRIME - 1, _PRIME, _PRIME + 1)))
+    for sign in (0, 0x80)
+)
+
+
+def is_weak_key(public_key: bytes) -> bool:
+    """Returns whether a raw Ed25519 public key is a point of small order, which binds nobody to what it signed."""
+    return public_key in _WEAK
 
 
 def key_id_of(public_key: bytes) -> str:
@@ -28,6 +46,8 @@ def key_id_of(public_key: bytes) -> str:
 
 def signature_holds(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """Returns whether ``signature`` over ``message`` verifies under a raw Ed25519 public key."""
+    if is_weak_key(public_key):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):

@@ -25,7 +25,7 @@ from typing import Self
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from weighbridge.evidence.export import ExportedLog
-from weighbridge.evidence.files import replace_durably, sync_directory
+from weighbridge.evidence.files import remove_leftovers, replace_durably, sync_directory
 from weighbridge.evidence.keys import Signer
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.logreader import LogReader, head_path
@@ -282,6 +282,7 @@ class Log(LogReader):
             raise EvidenceError("its newest checkpoint was signed for another root", where=self.path)
         self._head_size = head.size
         if self._signer is not None:
+            remove_leftovers(self.path.parent, of=f"{head_path(self.path).name}.")
             self._seal(self._signer)
 
     def _read_head(self) -> Checkpoint:

@@ -26,7 +26,7 @@ from typing import Self
 
 from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.cbor import split_sign1
-from weighbridge.evidence.files import open_regular, replace_whole
+from weighbridge.evidence.files import open_regular, remove_leftovers, replace_whole
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.log import Log, LogEntry
 from weighbridge.evidence.statement import Statement, statement_id, verify_statement
@@ -60,7 +60,7 @@ class Keeper:
         on_entry: called once for each new entry; returns signed statements that answer it, which enter the
             log in one transaction with the note that it was answered, so that no entry is ever answered
             twice. An InputError or EvidenceError leaves the entry unanswered, its sentence in
-            ``ID.refused``.
+            ``ID.refused``. Any other exception ends the keeper.
 
     Raises:
         InputError: another keeper has this spool, or the log is open for reading only.
@@ -86,6 +86,7 @@ class Keeper:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(mode)
         self._lock: int | None = _lock(Path(spool_dir))
+        remove_leftovers(self._out)
         refused = sorted(self._out.glob("*.refused"), key=lambda path: path.stat().st_mtime)
         self._refusals = dict.fromkeys(path.name for path in refused)
         self._swept = 0.0
