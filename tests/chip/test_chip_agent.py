@@ -462,15 +462,23 @@ def test_records_reach_the_log_and_receipts_come_back(world: World, start_agent:
     assert all(bool(r.not_before) == (r.boot == 2) for r in found.records)
     log.close()
     TrustRoots(roots=world.roots.roots, log_key=world.roots.log_key).save(world.folder / "roots")
+    arguments = ["--roots", str(world.folder / "roots"), "--log", str(world.folder / "log.db"), "--json"]
+    holds = weighbridge_chip("verify", str(chip.directory), *arguments)
+    assert holds.returncode == 0 and json.loads(holds.stdout)["holds"] is True
+    # The operator deletes the tail and the state that would show it; the log remembers.
+    count = len(sequences(chip.directory))
+    record_path(chip.directory, count - 1).unlink()
+    (chip.directory / "receipts" / f"{count - 1}.receipt").unlink()
+    cut = weighbridge_chip("verify", str(chip.directory), *arguments)
+    named = {(f["check"], f["subject"]) for f in json.loads(cut.stdout)["findings"] if f["outcome"] == "fail"}
+    assert cut.returncode == 1 and named == {("chip.end", f"{chip.chip}#{count - 1}")}
+    shown = json.loads(weighbridge_chip("show", str(chip.directory), "--json").stdout)
+    assert shown["records"] == count - 1 and shown["newest"][-1]["sequence"] == count - 2
+
+
+def weighbridge_chip(*arguments: str) -> "subprocess.CompletedProcess[str]":
     program = "from weighbridge.app.chip_commands import app; app()"
-    done = subprocess.run(
-        [PYTHON, "-c", program, "verify", str(chip.directory), "--roots", str(world.folder / "roots"), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0 and json.loads(done.stdout)["holds"] is True
+    return subprocess.run([PYTHON, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_spool_that_is_gone_stops_nothing(world: World, start_agent: Starter) -> None:

@@ -56,11 +56,11 @@ if os.fork() == 0:
     if os.fork() == 0:
         os.setsid()
         places = {"h": anonymous("h")}
-        print(json.dumps([os.getpid(), places]), flush=True)
+        os.write(1, (json.dumps([os.getpid(), places]) + "\n").encode())
         time.sleep(60)
     os._exit(0)
 os.wait()
-print(json.dumps([os.getpid(), places]), flush=True)
+os.write(1, (json.dumps([os.getpid(), places]) + "\n").encode())
 time.sleep(60)
 """
 

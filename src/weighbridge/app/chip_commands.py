@@ -1,5 +1,6 @@
 """``weighbridge chip``: make a chip, run a command under watch, show and verify its records, answer a challenge."""
 
+import contextlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -8,14 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.keys import FileSigner
+from weighbridge.evidence.log import ExportedLog, Log
+from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.chip.challenge import answer_challenge
-from weighbridge.mechanisms.chip.collect import collect
+from weighbridge.mechanisms.chip.collect import collect, peek
+from weighbridge.mechanisms.chip.record import KIND, claimed_name
 from weighbridge.mechanisms.chip.run import DEFAULT_LATE_LIMIT, DEFAULT_LEAF_SIZE, run_command
 from weighbridge.mechanisms.chip.setup import DEFAULT_LENGTH, DEFAULT_RATE_HZ, init_chip, read_certificates
-from weighbridge.mechanisms.chip.store import read_chip, receipt_path, sequences
+from weighbridge.mechanisms.chip.store import read_chip, receipt_path, record_path, sequences
 from weighbridge.mechanisms.chip.summary import ChipSummary
 from weighbridge.mechanisms.chip.verify import Verification, VerifyLimits, verify
 
@@ -120,22 +125,30 @@ def run(
 
 
 @app.command()
-def show(directory: Directory, as_json: AsJson = False) -> None:
-    """List a chip's boots and records as they stand, unverified.
+def show(
+    directory: Directory,
+    limit: Annotated[int, typer.Option(min=0, help="Most records to list, the newest.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List a chip's newest records as they stand, unverified.
 
-    Example: weighbridge chip show chip-1
+    Example: weighbridge chip show chip-1 --limit 5
     """
     chip = read_chip(directory)
     present = sequences(directory)
-    receipts = sum(receipt_path(directory, sequence).is_file() for sequence in present)
-    facts: dict[str, Any] = {**chip, "records": len(present), "receipts": receipts}
+    rows = [_row(directory, chip["chip"], sequence) for sequence in present[-limit:] if limit]
+    facts: dict[str, Any] = {**chip, "records": len(present), "newest": rows}
     if as_json:
         print_json(facts)
         return
     print_pairs(
         f"chip {chip['chip']}",
-        pairs=[(name.replace("_", " "), str(value)) for name, value in facts.items()],
-        notes=["unverified: weighbridge chip verify checks signatures, schedule and leaves"],
+        pairs=[(name.replace("_", " "), str(value)) for name, value in facts.items() if name != "newest"],
+    )
+    print_table(
+        "newest records, unverified: weighbridge chip verify checks signatures, schedule and leaves",
+        columns=["record", "boot", "reason", "active s", "late ms", "stopped s", "CPU s", "read MB", "receipt"],
+        rows=[[_cell(value) for value in row.values()] for row in rows],
     )
 
 
@@ -144,29 +157,46 @@ def verify_command(
     directory: Directory,
     *,
     roots: Annotated[Path, typer.Option(help="Directory of trust roots, from outside.", metavar="DIR")],
+    log: Annotated[
+        Path | None,
+        typer.Option(help="The log or its export: what it holds and DIR lacks, or holds differently, is found."),
+    ] = None,
     late_limit: Annotated[float, typer.Option(help="Greatest lateness of a stop, seconds.")] = VerifyLimits().late_s,
     as_json: AsJson = False,
 ) -> None:
     """Recompute schedule, chain and roots; exit 0 only if nothing failed.
 
     Prints each check as pass, fail or inconclusive, with the record it names and the reason. What is inconclusive
-    is not covered.
+    is not covered. Without --log, records missing after the last one cannot be seen.
 
-    Example: weighbridge chip verify chip-1 --roots demo.roots
+    Example: weighbridge chip verify chip-1 --roots demo.roots --log log-export
     """
     trusted = TrustRoots.load(roots)
     chip = read_chip(directory)["chip"]
     found = collect(directory, trusted, chip=chip)
+    logged = {} if log is None else _logged(log, trusted, chip)
+    own = {statement.id for statement in found.statements}
     judged = verify(
-        found.statements,
+        [*found.statements, *(statement for statement, _ in logged.values() if statement.id not in own)],
         chip=chip,
-        receipts=found.receipts,
+        receipts={**found.receipts, **{identifier: time for identifier, (_, time) in logged.items()}},
         leaves=found.leaves,
         salts=found.salts,
         limits=VerifyLimits(late_s=late_limit),
     )
-    redo = f"weighbridge chip verify {directory} --roots {roots}"
-    findings = [*found.findings, *judged.findings]
+    absent = [
+        Finding(
+            check="chip.end",
+            subject=claimed_name(statement),
+            outcome=Outcome.FAIL,
+            reason="the record is in the log and not in the chip's directory",
+            evidence=(statement.id,),
+        )
+        for statement, _ in logged.values()
+        if statement.id not in own
+    ]
+    redo = f"weighbridge chip verify {directory} --roots {roots}" + (f" --log {log}" if log else "")
+    findings = [*found.findings, *absent, *judged.findings]
     failed = any(finding.outcome is Outcome.FAIL for finding in findings)
     if as_json:
         print_json(_as_json(judged, findings, redo, holds=not failed))
@@ -197,6 +227,47 @@ def answer(
         print_json({"chip": read_chip(directory)["chip"], "sequence": int(path.stem), "record": str(path)})
     else:
         typer.echo(str(path))
+
+
+def _logged(log: Path, roots: TrustRoots, chip: str) -> dict[str, tuple[Statement, float]]:
+    """Returns the chip's records in a log with the times of their receipts, by statement id."""
+    with contextlib.ExitStack() as stack:
+        source: Log | ExportedLog
+        if log.is_dir():
+            source = ExportedLog.open(log, roots.log_key)
+        else:
+            source = stack.enter_context(Log.open(log, log_key=roots.log_key))
+        found = {}
+        for entry, raw in source.entries():
+            statement = verify_statement(raw, roots)
+            if statement.kind == KIND and statement.subject == chip:
+                found[statement.id] = (statement, entry.integrated_at)
+        return found
+
+
+def _row(directory: Path, chip: str, sequence: int) -> dict[str, Any]:
+    name = f"{chip}#{sequence}"
+    try:
+        record = peek(record_path(directory, sequence).read_bytes(), chip=chip, where=name)
+    except (EvidenceError, OSError) as error:
+        return {"sequence": sequence, "unreadable": str(error)}
+    return {
+        "sequence": sequence,
+        "boot": record.boot,
+        "reason": record.reason,
+        "active_s": record.active_ns / 1e9,
+        "late_ms": record.late_ns / 1e6,
+        "stopped_s": record.freeze_ns / 1e9,
+        "cpu_s": record.cpu_ns / 1e9,
+        "read_mb": record.resident_bytes / 1e6,
+        "receipt": receipt_path(directory, sequence).is_file(),
+    }
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _as_json(judged: Verification, findings: list[Finding], redo: str, *, holds: bool) -> dict[str, Any]:

@@ -5,16 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weighbridge.errors import EvidenceError
+from weighbridge.evidence.cbor import read, read_sign1
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.receipt import verify_receipt
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.chip.leaves import LeafTable, read_leaf_table
-from weighbridge.mechanisms.chip.record import KIND
+from weighbridge.mechanisms.chip.record import KIND, ChipRecord, decode_payload
 from weighbridge.mechanisms.chip.store import leaf_path, receipt_path, record_path, salt_path, sequences
 
-__all__ = ["Collected", "LeafFiles", "collect"]
+__all__ = ["Collected", "LeafFiles", "collect", "peek"]
+
+
+def peek(raw: bytes, *, chip: str, where: str) -> ChipRecord:
+    """Reads a record for display, its signature unverified.
+
+    Raises:
+        EvidenceError: it is no record of this chip.
+    """
+    content = read_sign1(raw, where=where)[2]
+    return decode_payload(read(content or b"", where=where), chip=chip, where=where)
 
 
 class LeafFiles(Mapping[int, LeafTable]):

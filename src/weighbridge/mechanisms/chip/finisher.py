@@ -71,6 +71,7 @@ class Finisher:
         self._unsent: list[int] = []
         self._written = len(sequences(store.directory))
         self._synced = time.monotonic()
+        self._held: float | None = None
         self._warned: set[str] = set()
         self.error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="finisher", daemon=True)
@@ -88,10 +89,15 @@ class Finisher:
 
     def hold(self) -> None:
         """Asks the thread to do nothing until :meth:`release`."""
+        self._held = time.monotonic()
         self._calm.clear()
 
     def release(self) -> None:
         """Lets the thread go on."""
+        if self._held is not None:
+            # A stop is no active time: however long it was, no heartbeat was owed.
+            self._synced += time.monotonic() - self._held
+            self._held = None
         self._calm.set()
 
     def wait_for_room(self) -> None:
