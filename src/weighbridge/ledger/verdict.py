@@ -8,13 +8,39 @@ from typing import Any
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.rules import Rule, RuleBook, WorkItem, policy_applies_to_hidden
 
-__all__ = ["LEVELS", "Lineage", "Ruling", "Verdict", "rule_on", "sentence"]
+__all__ = ["LEVELS", "Lineage", "Ruling", "Verdict", "counts_at", "rule_on", "sentence"]
 
 LEVELS: Mapping[str, str] = {
     "A": "attested: the chips' firmware and keys are honest",
     "B": "key intact: only the chips' key stores are honest",
     "C": "instruments: only what inspectors hold counts, and no chip record does",
 }
+
+
+_HOLDS_WITHOUT_CHIPS = ("transcript.", "registry.", "inspection.plan", "inspection.nonce", "ledger.lineage")
+"""Checks on what the verifier replayed, the log ordered and people signed: they count at every level."""
+
+_HOLDS_WITH_KEYS = (
+    *_HOLDS_WITHOUT_CHIPS,
+    "chip.record",
+    "chip.sequence",
+    "chip.chain",
+    "chip.schedule",
+    "chip.end",
+    "inspection.challenge",
+    "ledger.",
+)
+"""Checks on the records' signatures and counters: they count while the chips' keys are intact."""
+
+
+def counts_at(level: str, finding: Finding) -> bool:
+    """Returns whether a finding is evidence at a trust level (protocol section 1).
+
+    At level B what an agent read from memory or clocks is the operator's word; at level C no chip record counts.
+    """
+    if level == "A":
+        return True
+    return finding.check.startswith(_HOLDS_WITH_KEYS if level == "B" else _HOLDS_WITHOUT_CHIPS)
 
 
 class Verdict(StrEnum):
@@ -62,15 +88,16 @@ def rule_on(
     """Returns the ruling at each trust level.
 
     Compliant iff for every lineage declared + X stays within the rule under the rule's own counting and no finding
-    fails. Violation: a declared lineage that breaks the rule whatever X is, or a failing finding together with
+    fails that counts at the level. Violation: a declared lineage that breaks the rule whatever X is, or a failing finding together with
     declared + X above it. Inconclusive otherwise.
     """
     policy = book.counting_of(rule.id)
     declared = max((float(book.count(rule.id, lineage.work).flop) for lineage in lineages), default=0.0)
-    failing = [finding for finding in findings if finding.outcome is Outcome.FAIL]
+    every = [finding for finding in findings if finding.outcome is Outcome.FAIL]
     threshold = float(rule.limit)
     rulings = {}
     for level in LEVELS:
+        failing = [finding for finding in every if counts_at(level, finding)]
         counted = float(policy_applies_to_hidden(policy, hidden_flop[level], hidden_format))
         total = declared + counted
         if rule.compare(declared):

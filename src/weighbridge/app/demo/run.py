@@ -75,9 +75,7 @@ def _scene(out: Path, roots_folder: Path, scratch: Path, seed: int) -> dict[str,
     world = World(scratch, roots_folder)
     try:
         policy = _publish_plan(world, players, Capacity(peak, name), scratch)
-        say(
-            f"rule: at most {float(policy.rule.limit):.2e} FLOP a lineage, hidden compute included; logged before any run"
-        )
+        say(f"rule: at most {float(policy.rule.limit):.2e} FLOP a lineage, hidden compute included; logged first")
         corpus = scratch / "corpus.npy"
         corpus_file(corpus, context=int(CONFIG["context"]))
         operators = make_operators(world, players)
@@ -105,7 +103,7 @@ def _measure(scratch: Path, core: int) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - one core is what a chip is
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
     if ended.returncode != 0:
         raise WeighbridgeError(f"the measurement failed: {ended.stderr.strip()[-800:]}", where="demo")

@@ -24,7 +24,7 @@ CONFIG = {
     "context": 128,
     "dropout": 0.1,
     "heads": 4,
-    "layers": 3,
+    "layers": 4,
     "learning_rate": 1e-3,
     "warm_up": 20,
     "width": 192,

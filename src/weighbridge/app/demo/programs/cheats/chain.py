@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+
 def main() -> None:
     """Loads the earlier weights whenever the model is built, and runs the declared program."""
     earlier = load_file(sys.argv[1])
