@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-OUT ?= demo-out
 TORCH := torch==2.13.0
 
 .PHONY: demo test bench lint setup clean
@@ -12,7 +11,7 @@ TORCH := torch==2.13.0
 
 .PHONY: help
 help:
-	@echo "make demo            train real models under watch and say what could have been hidden (OUT=demo-out)"
+	@echo "make demo            train real models under watch and say what could have been hidden (OUT=FOLDER)"
 	@echo "make test            linters, types, import contracts and the tests"
 	@echo "make bench [NAME=…]  one JSON line a figure"
 
@@ -35,7 +34,7 @@ system:
 	  else echo "weighbridge needs bubblewrap: sudo apt-get install bubblewrap"; exit 1; fi; }
 
 demo: setup
-	$(BIN)/weighbridge demo --out $(OUT)
+	$(BIN)/weighbridge demo $(if $(OUT),--out $(OUT))
 
 test: setup
 	$(BIN)/ruff check .
@@ -54,4 +53,4 @@ bench: setup
 	@$(BIN)/python benchmarks/run.py $(NAME)
 
 clean:
-	rm -rf $(VENV) $(OUT) $(OUT).roots
+	rm -rf $(VENV)

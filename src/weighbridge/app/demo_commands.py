@@ -1,7 +1,8 @@
 """``weighbridge demo``: six operators, one honest, on this machine."""
 
+from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,46 +13,67 @@ __all__ = ["mount"]
 
 def mount(app: typer.Typer) -> None:
     """Adds the command."""
+    app.command()(demo)
 
-    @app.command()
-    def demo(
-        out: Annotated[Path, typer.Option(help="Folder for the report and its evidence; must not exist.")] = Path(
-            "demo-out"
-        ),
-        seed: Annotated[int | None, typer.Option(help="Draws names, roles, sizes and times; default fresh.")] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    ) -> None:
-        """Trains real models under watch and says what could have been hidden.
 
-        Six operators train small GPTs on this machine; one is honest, five cheat. The inspector sees only evidence.
-        Exits with 0 when the demo ran, whatever the verdicts.
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report and its evidence; default the first free demo-out.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Draws names, roles, sizes and times; default fresh.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Trains real models under watch and says what could have been hidden.
 
-        Example: weighbridge demo --out demo-out --seed 7
-        """
-        from weighbridge.app.demo.run import run_demo
+    Six operators train small GPTs on this machine; one is honest, five cheat. The inspector sees only evidence.
+    Exits with 0 when the demo ran, whatever the verdicts.
 
-        result = run_demo(out, seed=seed)
-        if as_json:
-            print_json(result)
-            return
-        rows = [
-            (
-                o["name"],
-                o["truth"],
-                o["verdict"],
-                f"{o['declared_flop']:.2e}",
-                " / ".join(f"{o['hidden_flop_by_level'][level]:.1e}" for level in "ABC"),
-                f"{o['audited']} of {o['due']}",
-                next((f["reason"] for f in o["findings"] if f["outcome"] == "fail"), "–"),
+    Example: weighbridge demo --out demo-out --seed 7
+    """
+    from weighbridge.app.demo.run import run_demo
+
+    folder = out if out is not None else _first_free()
+    result = run_demo(folder, seed=seed)
+    if as_json:
+        print_json(result)
+    else:
+        _print(result, folder)
+
+
+def _first_free() -> Path:
+    for number in count(1):
+        folder = Path("demo-out" if number == 1 else f"demo-out-{number}")
+        if not folder.exists() and not folder.with_name(folder.name + ".roots").exists():
+            return folder
+    raise AssertionError("count is endless")
+
+
+def _print(result: dict[str, Any], folder: Path) -> None:
+    rows = []
+    for operator in result["operators"]:
+        for level in "ABC":
+            first = level == "A"
+            rows.append(
+                (
+                    operator["name"] if first else "",
+                    operator["truth"] if first else "",
+                    level,
+                    operator["verdict_by_level"][level],
+                    f"{operator['declared_flop']:.2e}" if first else "",
+                    f"{operator['hidden_flop_by_level'][level]:.2e}",
+                    f"{operator['audited'] if first else 0}",
+                    f"{result['rate_hz']:g}" if first else "–",
+                    operator["reason_by_level"][level],
+                )
             )
-            for o in result["operators"]
-        ]
-        print_table(
-            f"Rule: declared + hidden at most {result['threshold_flop']:.2e} FLOP. Verdicts at level A;"
-            " at B and C see the report",
-            columns=["operator", "truth", "verdict", "declared", "X at A / B / C", "n", "why"],
-            rows=rows,
-        )
-        print(
-            f"\nReport: {out / 'report.html'}    Check it: weighbridge check {out / 'report.json'} --roots {out}.roots"
-        )
+    title = (
+        f"Rule: declared + X at most {result['threshold_flop']:.2e} FLOP a lineage. n: audited freezes; f: per chip-s"
+    )
+    columns = ["operator", "truth", "level", "verdict", "declared", "X", "n", "f", "why"]
+    print_table(title, columns=columns, rows=rows)
+    print(
+        "Level A believes the chips' firmware, B only their keys, C no chip record at all. With software agents level A"
+        "\ndemonstrates the protocol; at B and C what could be hidden is all that the chips can do, and nobody is cleared."
+    )
+    report, roots = folder / "report.json", folder.with_name(folder.name + ".roots")
+    print(f"\nReport:   {folder / 'report.html'}\nCheck it: weighbridge check {report} --roots {roots}")

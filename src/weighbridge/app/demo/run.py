@@ -19,7 +19,7 @@ from weighbridge.app.demo.operators import (
     make_operators,
     run_operators,
 )
-from weighbridge.app.demo.scene import CONFIG, Cast, cast, demo_rule, sizes
+from weighbridge.app.demo.scene import CONFIG, RATE_HZ, Cast, cast, demo_rule, sizes
 from weighbridge.app.demo.world import World, say, seal
 from weighbridge.app.page import write_page
 from weighbridge.errors import InputError, WeighbridgeError
@@ -191,5 +191,7 @@ def _summary(body: dict[str, Any], truth: dict[str, str]) -> dict[str, Any]:
         row = {key: operator[key] for key in keys} | {"rule": operator["rule"], "truth": truth[operator["name"]]}
         row["findings"] = [f for f in operator["findings"] if f["outcome"] != "pass"]
         row["verdict_by_level"] = {level: r["verdict"] for level, r in operator["rulings"].items()}
+        row["reason_by_level"] = {level: r["reason"] for level, r in operator["rulings"].items()}
         operators.append(row)
-    return {"rule": body["rule"]["id"], "threshold_flop": body["rule"]["threshold"], "operators": operators}
+    rule = body["rule"]
+    return {"rule": rule["id"], "threshold_flop": rule["threshold"], "rate_hz": RATE_HZ, "operators": operators}
