@@ -1,6 +1,7 @@
 """``weighbridge assess`` and ``weighbridge check``: the verdict, and whether a report of it holds."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,9 +9,11 @@ import typer
 
 from weighbridge.app.console import print_json, print_table
 from weighbridge.app.output import print_findings
+from weighbridge.errors import InputError
+from weighbridge.evidence.keys import FileSigner, Signer
 from weighbridge.evidence.trust import TrustRoots
 
-__all__ = ["mount"]
+__all__ = ["mount", "write_report"]
 
 
 def mount(app: typer.Typer) -> None:
@@ -26,11 +29,15 @@ def assess(
     logged_audits: Annotated[
         bool, typer.Option("--logged-audits", help="Use the inspector's logged audits instead of replaying.")
     ] = False,
+    seal: Annotated[
+        Path | None, typer.Option(help="Inspector's key file: write the signed report into WORKSPACE.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Reaches a verdict for every operator from a workspace; replays every run anew unless told otherwise.
 
-    Writes nothing. Exits with 0 when a verdict was reached, whatever it is.
+    Writes nothing unless --seal names an inspector's key; a sealed report rests on the logged audits, so that others
+    can check it. Exits with 0 when a verdict was reached, whatever it is.
 
     Example: weighbridge assess demo-out --rule eu.gpai.systemic --logged-audits
     """
@@ -39,7 +46,7 @@ def assess(
     from weighbridge.ledger.workspace import Workspace
 
     opened = Workspace.open(workspace, TrustRoots.load(roots or workspace.with_name(workspace.name + ".roots")))
-    if logged_audits:
+    if logged_audits or seal is not None:
         audits = audits_of(opened)
     else:
         from weighbridge.ledger.inspect import audit_all
@@ -50,10 +57,28 @@ def assess(
         progress("replaying every run; this takes about as long as the declared steps did")
         audits = [audit.as_dict() for audit in audit_all(opened, progress=progress)]
     body = judge(opened, audits, rule_id=rule)
+    if seal is not None:
+        write_report(workspace, body, FileSigner.load(seal))
     if as_json:
         print_json(body)
     else:
         _print_verdicts(body)
+
+
+def write_report(folder: Path, body: Mapping[str, Any], signer: Signer) -> None:
+    """Writes report.json, report.html, manifest and signature into a workspace.
+
+    Raises:
+        InputError: it has a report already.
+    """
+    from weighbridge.app.page import write_page
+    from weighbridge.ledger.report import REPORT, encode_report, seal_report
+
+    if (folder / REPORT).exists():
+        raise InputError("is there already", where=folder / REPORT, mend="seal a copy of the evidence without it")
+    (folder / REPORT).write_bytes(encode_report(body))
+    write_page(folder / "report.html", body)
+    seal_report(folder, signer)
 
 
 def _print_verdicts(body: dict[str, Any]) -> None:

@@ -72,8 +72,8 @@ def _print(result: dict[str, Any], folder: Path) -> None:
     columns = ["operator", "truth", "level", "verdict", "declared", "X", "n", "f", "why"]
     print_table(title, columns=columns, rows=rows)
     print(
-        "Level A believes the chips' firmware, B only their keys, C no chip record at all. With software agents level A"
-        "\ndemonstrates the protocol; at B and C what could be hidden is all that the chips can do, and nobody is cleared."
+        "Level A believes the chips' firmware, B only their keys, C no chip record. With software agents level A only"
+        "\ndemonstrates the protocol; at B and C all that the chips can do could be hidden, and nobody is cleared."
     )
     report, roots = folder / "report.json", folder.with_name(folder.name + ".roots")
     print(f"\nReport:   {folder / 'report.html'}\nCheck it: weighbridge check {report} --roots {roots}")

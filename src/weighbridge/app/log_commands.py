@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from weighbridge.app.console import print_json, print_table
+from weighbridge.app.nonces import NonceService, load_nonce_key
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.keys import FileSigner
@@ -186,24 +187,30 @@ def keep(
     key: Annotated[Path, typer.Option(help="The log's private key file.")],
     roots: Annotated[Path, typer.Option(help="Directory of trust roots: who may state anything.")],
     create: Annotated[bool, typer.Option(help="Make the log if it is not there, named as log.vkey says.")] = False,
+    inspector: Annotated[Path | None, typer.Option(help="Inspector's key file: answer runs with nonces.")] = None,
+    nonce_key: Annotated[Path | None, typer.Option(help="Key that the nonces follow from; made if absent.")] = None,
     once: Annotated[bool, typer.Option(help="Handle what lies in the spool, then stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the log's keeper in the foreground until SIGINT or SIGTERM.
 
-    It may be killed at any moment: what it gave a receipt for is on the disk.
+    It may be killed at any moment: what it gave a receipt for is on the disk. With --inspector and --nonce-key it
+    also answers each run's commitment, so that recorded runs are bound to a seed that nobody could choose.
 
     Example: weighbridge log keep log.db --spool spool --key log.key --roots demo.roots
     """
     trusted = TrustRoots.load(roots)
     signer = FileSigner.load(key)
+    if (inspector is None) != (nonce_key is None):
+        raise InputError("--inspector and --nonce-key go together", mend="name both, or neither")
+    service = NonceService(FileSigner.load(inspector), load_nonce_key(nonce_key)) if inspector and nonce_key else None
     if create and not path.exists():
         Log.create(path, signer, origin=trusted.log_key.origin).close()
     with Log.open(path, signer, log_key=trusted.log_key) as log:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        with Keeper(log, spool, roots=trusted) as keeper:
+        with Keeper(log, spool, roots=trusted, on_entry=service) as keeper:
             typer.echo(f"keeping {trusted.log_key.origin} ({log.size} entries), spool {spool}", err=True)
             if once:
                 while keeper.run_once():

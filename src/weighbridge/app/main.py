@@ -17,6 +17,7 @@ def build() -> typer.Typer:
         demo_commands,
         log_commands,
         plan_commands,
+        practice_commands,
         registry_commands,
         transcript_commands,
     )
@@ -35,6 +36,7 @@ def build() -> typer.Typer:
     app.add_typer(plan_commands.app, name="plan", help="How much to look at, and what it would catch.")
     assess_commands.mount(app)
     demo_commands.mount(app)
+    practice_commands.mount(app)
     return app
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from weighbridge.app.assess_commands import write_report
 from weighbridge.app.demo.operators import (
     Operator,
     available_cores,
@@ -21,14 +22,13 @@ from weighbridge.app.demo.operators import (
 )
 from weighbridge.app.demo.scene import CONFIG, RATE_HZ, Cast, cast, demo_rule, sizes
 from weighbridge.app.demo.world import World, say, seal
-from weighbridge.app.page import write_page
 from weighbridge.errors import InputError, WeighbridgeError
 from weighbridge.ledger.account import Capacity
 from weighbridge.ledger.assess import assess, audits_of
 from weighbridge.ledger.check import check_report
 from weighbridge.ledger.inspect import audit_all
 from weighbridge.ledger.policy import Policy
-from weighbridge.ledger.report import REPORT, encode_report, seal_report
+from weighbridge.ledger.report import REPORT
 from weighbridge.ledger.workspace import Workspace
 from weighbridge.mechanisms.chip.challenge import answer_challenge
 
@@ -177,9 +177,7 @@ def _audit(world: World, out: Path, cores: Sequence[int], scratch: Path) -> None
 def _report(out: Path, world: World, scratch: Path) -> dict[str, Any]:
     workspace = Workspace.open(out, world.roots)
     body = assess(workspace, audits_of(workspace))
-    (out / REPORT).write_bytes(encode_report(body))
-    write_page(out / "report.html", body)
-    seal_report(out, world.inspector)
+    write_report(out, body, world.inspector)
     return body
 
 

@@ -7,20 +7,19 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weighbridge.evidence.certificates import Role, issue, issue_root
+from weighbridge.app.institutions import Institutions
+from weighbridge.app.nonces import NonceService
 from weighbridge.evidence.keys import FileSigner
-from weighbridge.evidence.log import Log, LogEntry
+from weighbridge.evidence.log import Log
 from weighbridge.evidence.spool import Keeper, SpoolClient
-from weighbridge.evidence.statement import Statement, sign_statement
-from weighbridge.evidence.trust import TrustRoots
+from weighbridge.evidence.statement import sign_statement
 from weighbridge.mechanisms.chip.setup import NewChip, init_chip
 from weighbridge.mechanisms.registry.epcis import Step, event_payload
-from weighbridge.mechanisms.transcript.commitment import COMMITMENT, NONCE, inspector_nonce
 
 __all__ = ["OperatorPlace", "World", "say"]
 
@@ -64,41 +63,16 @@ class World:
         self.scratch, self.roots_folder = scratch, roots_folder
         self.spool = scratch / "spool"
         self.nonce_key = secrets.token_bytes(32)
-        keys = scratch / "keys"
-        keys.mkdir(mode=0o700)
-        self._body = FileSigner.create(keys / "body.pem")
-        self._body_root = issue_root(self._body, name="Compute Inspectorate", role=Role.INSPECTORATE)
-        self._maker = FileSigner.create(keys / "maker.pem")
-        self._maker_root = issue_root(self._maker, name="Chip Works", role=Role.MAKER)
-        self._maker = self._maker.with_chain((self._maker_root,))
-        self.inspector = self._certified(keys / "inspector.pem", "Inspector", Role.INSPECTOR)
-        self.registrar = self._certified(keys / "registrar.pem", "Registrar", Role.REGISTRAR)
-        self.distributor = self._certified(keys / "distributor.pem", "Distributor", Role.DISTRIBUTOR)
-        log_key = FileSigner.create(keys / "log.pem")
-        self.log = Log.create(scratch / "log.db", log_key, origin="weighbridge.example/demo")
-        self.roots = TrustRoots(roots=(self._body_root, self._maker_root), log_key=self.log.log_key, checkpoint=None)
+        self._people = Institutions.make(scratch / "keys", origin="weighbridge.example/demo")
+        self.inspector, self.roots = self._people.inspector, self._people.roots
+        self.log = Log.create(scratch / "log.db", self._people.log_key, origin=self.roots.log_key.origin)
         self.roots.save(roots_folder)
-        self._keeper = Keeper(self.log, self.spool, roots=self.roots, on_entry=self._answer)
+        answerer = NonceService(self.inspector, self.nonce_key)
+        self._keeper = Keeper(self.log, self.spool, roots=self.roots, on_entry=answerer)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keeper.run, args=(self._stop,), daemon=True)
         self._thread.start()
         self.client = SpoolClient(self.spool)
-
-    def _certified(self, path: Path, name: str, role: Role) -> FileSigner:
-        signer = FileSigner.create(path)
-        certificate = issue(self._body, self._body_root, public_key=signer.public_key, name=name, role=role)
-        return signer.with_chain((certificate, self._body_root))
-
-    def _answer(self, statement: Statement, entry: LogEntry) -> Iterable[bytes]:
-        """Answers a run's commitment with the nonce that follows from the committed key."""
-        if statement.kind == COMMITMENT:
-            nonce = inspector_nonce(self.nonce_key, statement.id)
-            yield sign_statement(
-                self.inspector,
-                kind=NONCE,
-                subject=statement.id,
-                payload={"run": statement.id, "nonce": nonce.hex()},
-            )
 
     def publish(self, kind: str, payload: Mapping[str, Any], *, signer: FileSigner | None = None) -> str:
         """Signs a statement (by the inspector unless said otherwise), logs it, and returns its id."""
@@ -112,9 +86,7 @@ class World:
         folder = self.scratch / "operators" / name
         (folder / "runs").mkdir(parents=True)
         key = folder / "operator.pem"
-        signer = FileSigner.create(key)
-        certificate = issue(self._body, self._body_root, public_key=signer.public_key, name=name, role=Role.OPERATOR)
-        signer = signer.with_chain((certificate, self._body_root))
+        signer = self._people.operator(key, name)
         user = 52_000 + number if os.geteuid() == 0 else None
         if user is not None:
             for path in (folder, folder / "runs", *folder.glob("operator.pem*")):
@@ -123,17 +95,17 @@ class World:
 
     def make_chip(self, folder: Path, *, rate_hz: float) -> NewChip:
         """Has the maker make a chip."""
-        return init_chip(folder, maker=self._maker, maker_chain=(self._maker_root,), rate_hz=rate_hz)
+        return init_chip(folder, maker=self._people.maker, maker_chain=self._people.maker.chain, rate_hz=rate_hz)
 
     def ship(self, chip: str, operator: OperatorPlace) -> None:
         """Logs the distributor's word that it sent a chip to an operator."""
-        self._custody(Step.SHIPPED, chip, self.distributor, "Distributor", other=operator.name)
+        self._custody(Step.SHIPPED, chip, self._people.distributor, "Distributor", other=operator.name)
 
     def deliver(self, chip: str, operator: OperatorPlace, *, serial: str) -> None:
         """Logs a chip's whole way, each step signed by whom it concerns: made, shipped, received, installed."""
-        self._custody(Step.MADE, chip, self._maker, "Chip Works", serial=serial)
-        self._custody(Step.SHIPPED, chip, self._maker, "Chip Works", other="Distributor")
-        self._custody(Step.RECEIVED, chip, self.distributor, "Distributor", other="Chip Works")
+        self._custody(Step.MADE, chip, self._people.maker, "Chip Works", serial=serial)
+        self._custody(Step.SHIPPED, chip, self._people.maker, "Chip Works", other="Distributor")
+        self._custody(Step.RECEIVED, chip, self._people.distributor, "Distributor", other="Chip Works")
         self.ship(chip, operator)
         self._custody(Step.RECEIVED, chip, operator.signer, operator.name, other="Distributor")
         self._custody(Step.INSTALLED, chip, operator.signer, operator.name)
