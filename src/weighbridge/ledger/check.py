@@ -121,7 +121,9 @@ def _check_body(report: Path, workspace: Workspace) -> Finding:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise EvidenceError("is not JSON", where=report) from error
-    again = assess(workspace, audits_of(workspace))
+    rule = body.get("rule") if isinstance(body, dict) else None
+    named = rule.get("id") if isinstance(rule, dict) else None
+    again = assess(workspace, audits_of(workspace), rule_id=named if isinstance(named, str) else None)
     if encode_report(again) != data:
         raise EvidenceError(
             f"does not follow from its evidence: {_first_difference(body, again)}",
