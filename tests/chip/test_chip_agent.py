@@ -66,7 +66,7 @@ def failures(found: Verification) -> list[tuple[str, str]]:
     return [(f.check, f.reason) for f in found.findings if f.outcome is Outcome.FAIL]
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 15.0) -> Any:
+def wait_for(condition: Callable[[], Any], timeout: float = 45.0) -> Any:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         value = condition()
@@ -76,7 +76,8 @@ def wait_for(condition: Callable[[], Any], timeout: float = 15.0) -> Any:
     raise AssertionError("it did not come to that")
 
 
-def grown(directory: Path, count: int) -> bool:
+def grown(directory: Path, count: int, agent: "subprocess.Popen[str]") -> bool:
+    assert agent.poll() is None, finish(agent, None)
     return len(sequences(directory)) > count
 
 
@@ -134,6 +135,22 @@ while time.time() < end:
 """
 
 
+EXPECTED_OWNERS = {"p": {"parent"}, "c": {"child"}, "d": {"daemon"}}
+
+
+def owners_in(directory: Path, sequence: int, pids: dict[int, str]) -> dict[str, set[str | None]]:
+    """Whose memory holds each letter's pages."""
+    table = read_leaf_table(leaf_path(directory, sequence))
+    return {
+        letter: {
+            pids.get(table.process_table[int(process)].pid)
+            for process, digest in zip(table.processes, table.digests, strict=True)
+            if digest.tobytes() == page_digest(letter.encode() * 16384)
+        }
+        for letter in EXPECTED_OWNERS
+    }
+
+
 @pytest.mark.parametrize("tree", [False, True])
 def test_the_whole_family_is_stopped_and_read(world: World, place: Path, tree: bool) -> None:
     if not tree and not has_cgroup():
@@ -152,15 +169,8 @@ def test_the_whole_family_is_stopped_and_read(world: World, place: Path, tree: b
     assert samples and all(r.accounting == ("process-tree" if tree else "cgroup2") for r in found.records)
     assert all(r.uid_separated == ROOT for r in found.records)
     pids = {json.loads((place / name).read_text()): name for name in ("parent", "child", "daemon")}
-    table = read_leaf_table(leaf_path(chip.directory, samples[-1].sequence))
-    for letter, name in (("p", "parent"), ("c", "child"), ("d", "daemon")):
-        full = page_digest(letter.encode() * 16384)
-        owners = {
-            pids.get(table.process_table[int(p)].pid)
-            for p, digest in zip(table.processes, table.digests, strict=True)
-            if digest.tobytes() == full
-        }
-        assert owners == {name}
+    # The last stop may have come when the parent had just exited: one with all three is enough.
+    assert any(owners_in(chip.directory, record.sequence, pids) == EXPECTED_OWNERS for record in samples)
     for pid in pids:
         wait_for(partial(gone, pid))  # what the command left behind is ended with it
 
@@ -333,7 +343,7 @@ def test_killed_at_any_moment_nothing_is_forgotten(world: World, start_agent: St
     for _ in range(7):
         agent = start_agent(chip.directory, ["/bin/sleep", "60"])
         present = len(sequences(chip.directory))
-        wait_for(partial(grown, chip.directory, present))
+        wait_for(partial(grown, chip.directory, present, agent))
         time.sleep(rng.uniform(0.0, 0.25))
         agent.kill()
         agent.wait()

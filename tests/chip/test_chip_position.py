@@ -28,8 +28,8 @@ HOST = b"h" * 32
 class Disk:
     """A chip's directory whose records are written by the test."""
 
-    def __init__(self, world: World, *, length: int = 4096) -> None:
-        self.made = world.chip("disk", rate_hz=1.0, length=length)
+    def __init__(self, world: World, *, length: int = 4096, rate_hz: float = 1.0) -> None:
+        self.made = world.chip("disk", rate_hz=rate_hz, length=length)
         self.store = Store.open(self.made.directory)
         self.schedule = ChipSchedule(self.store.seed, chip=self.store.chip, terms=self.store.terms)
         self.heartbeat = Heartbeat(self.made.directory / "heartbeat", host=HOST)
@@ -59,7 +59,7 @@ class Disk:
             reason=reason,
             interval=interval,
             link=self.schedule.link(interval).hex() if reason == "sample" or reveal else None,
-            rate_hz=1.0,
+            rate_hz=self.store.terms.rate_hz,
             active_ns=active,
             monotonic_ns=active,
             accounting="cgroup2",
@@ -125,7 +125,8 @@ def test_after_a_shutdown_everything_goes_on(disk: Disk) -> None:
     assert start.ended is None and start.lost == 0
 
 
-def test_after_a_kill_time_takes_its_longest_reading(disk: Disk) -> None:
+def test_after_a_kill_time_takes_its_longest_reading(world: World) -> None:
+    disk = Disk(world, rate_hz=1e-5)
     early = disk.due(1) - 300_000_000
     disk.write("boot", interval=1, active=0)
     disk.save(interval=1, active=0)
@@ -135,6 +136,7 @@ def test_after_a_kill_time_takes_its_longest_reading(disk: Disk) -> None:
     disk.heartbeat.write(Beat(disk.due(1) - 100_000_000, 7, time.monotonic_ns()))
     late = disk.resume()
     assert (late.ended, late.lost, late.interval) == (1, 1, 2) and late.due_ns == disk.due(2)
+    disk.close()
 
 
 def test_after_a_power_cut_the_horizon_counts(disk: Disk) -> None:
