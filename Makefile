@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 
-.PHONY: demo test bench lint setup clean
+.PHONY: demo test bench lint seeds setup clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -14,6 +14,7 @@ help:
 	@echo "make demo            train real models under watch and say what could have been hidden (OUT=FOLDER)"
 	@echo "make test            linters, types, import contracts and the tests"
 	@echo "make bench [NAME=…]  one JSON line a figure"
+	@echo "make seeds [N=10]    the demo on fresh seeds in a row, no retries"
 
 setup: $(STAMP) system
 
@@ -42,6 +43,10 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+# The demo on fresh seeds in a row, without retries: minutes each.
+seeds: setup
+	$(BIN)/python tests/demo_seeds.py $(or $(N),10)
 
 lint: setup
 	$(BIN)/ruff check .
