@@ -22,6 +22,7 @@ _FILTERS = (
     "duration",
     "flop",
     "flop_rate",
+    "measure",
     "moment",
     "number",
     "percent",

@@ -21,6 +21,7 @@ __all__ = [
     "duration",
     "flop",
     "flop_rate",
+    "measure",
     "moment",
     "number",
     "percent",
@@ -33,6 +34,10 @@ __all__ = [
 LONGEST_TEXT = 600
 """Characters of one string that the page shows; the whole is in the raw record."""
 
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 _MOST_MARKS = 2
 _NARROW = "\N{NO-BREAK SPACE}"
 _POWER = re.compile(r"(?<![\w.])(\d[\d.]*)e\+?(-?\d+)")
@@ -79,6 +84,15 @@ def number(value: float | None, unit: str | None = None) -> str:
     return "–" if value is None else _figure(format_quantity(value, unit=unit or ""))
 
 
+def measure(value: float | None, unit: str | None) -> str:
+    """Returns a finding's figure in the unit that it names."""
+    if value is None:
+        return "–"
+    if unit == "byte":
+        return byte_size(value)
+    return percent(value) if unit == "share" else number(value, "(ratio)" if unit == "ratio" else unit)
+
+
 def flop(value: float | str | None) -> str:
     """Returns operations; ``unbounded`` stays a word."""
     return value if isinstance(value, str) else "–" if value is None else _figure(format_flop(value))
@@ -121,10 +135,11 @@ def times(value: float, threshold: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Returns a time of the log in UTC."""
-    if not math.isfinite(seconds) or not 0 <= seconds < 253_402_300_800:
+    """Returns a time of the log, to the second, in UTC; the same in every locale."""
+    if not math.isfinite(seconds) or not 0 <= seconds < 253_402_300_799:
         return number(seconds, "s")
-    return datetime.fromtimestamp(math.floor(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC").replace(" ", _NARROW)
+    at = datetime.fromtimestamp(round(seconds), UTC)
+    return f"{at.day}{_NARROW}{_MONTHS[at.month - 1]}{_NARROW}{at.year}, {at:%H:%M:%S}{_NARROW}UTC"
 
 
 def short(identifier: str) -> str:

@@ -29,6 +29,12 @@ class Group:
     findings: tuple[Mapping[str, Any], ...]
 
     @property
+    def figures(self) -> tuple[float, float] | None:
+        """The least and the greatest figure; None where there is none."""
+        found = [f["figure"] for f in self.findings if f["figure"] is not None]
+        return (min(found), max(found)) if found else None
+
+    @property
     def hidden_flop(self) -> float | None:
         """The largest FLOP that any of them leaves possible; None where they say nothing."""
         return max((f["hidden_flop"] for f in self.findings if f["hidden_flop"] is not None), default=None)
