@@ -89,7 +89,6 @@ class Memory:
     bars: tuple[Bar, ...]
     least_share: float
     most_beyond: float | None
-    baselines: bool
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,6 @@ def _memory(operator: Mapping[str, Any]) -> Memory | None:
         bars=stack(drawn, Scale(float(writable))),
         least_share=min((r["share"] for r in audited if r["share"] is not None), default=0.0),
         most_beyond=max(0.0, *beyond) if beyond else None,
-        baselines=bool(baselines),
     )
 
 
