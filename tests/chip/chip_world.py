@@ -84,6 +84,7 @@ class PaperChip:
         self.signer: Signer = SeededSigner(self.seed, (der, world.root))
         self.chip = key.key_id
         self.records: list[ChipRecord] = []
+        self.honest: list[ChipRecord] = []
         self.tables: dict[int, LeafTable] = {}
         self.salts: dict[int, bytes] = {}
         self.boot_number = 0
@@ -189,7 +190,7 @@ class PaperChip:
         self.add("boot", **{"lost": lost} | ending)
         return self
 
-    def edit(self, sequence: int, **changes: Any) -> None:
+    def edit(self, sequence: int, /, **changes: Any) -> None:
         """Changes a record before it is signed: what a chip with dishonest firmware would sign."""
         self.records[sequence] = replace(self.records[sequence], **changes)
 

@@ -234,6 +234,8 @@ time.sleep(0.3)
 agent = next(int(p) for p in os.listdir("/proc") if p.isdigit()
              and b"chip_commands" in open(f"/proc/{{p}}/cmdline", "rb").read() and int(p) != os.getpid())
 out = {{"uid": os.getuid()}}
+assert os.getpriority(os.PRIO_PROCESS, 0) == 0 > os.getpriority(os.PRIO_PROCESS, agent)
+assert open("/proc/self/oom_score_adj").read() == "0\\n"
 for path in ["{chip.directory}/seed", "{chip.directory}/chip.key", "{chip.directory}/state.json",
              "{chip.directory}/salts", f"/proc/{{agent}}/mem", f"/proc/{{agent}}/environ", f"/proc/{{agent}}/maps",
              f"/proc/{{agent}}/fd", f"/proc/{{os.getppid()}}/mem"]:

@@ -1,10 +1,12 @@
 """Reading real processes from outside: what must be found, and that both ways of finding pages agree."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,3 +235,52 @@ def test_a_process_that_is_not_stopped_cannot_break_the_reader() -> None:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+TMPFS_FILE = r"""
+import ctypes, mmap, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+def hold(path, fill, mode, protection):
+    with open(path, "r+b") as file:
+        file.write(fill * (1 << 18))
+    with open(path, mode) as file:
+        area = mmap.mmap(file.fileno(), 1 << 18, prot=protection)
+    return area
+both = mmap.PROT_READ | mmap.PROT_WRITE
+once = hold(sys.argv[1], b"w", "r+b", both)
+view = (ctypes.c_char * (1 << 18)).from_buffer(once)
+assert libc.mprotect(ctypes.c_void_p(ctypes.addressof(view)), 1 << 18, 1) == 0
+never = hold(sys.argv[2], b"r", "rb", mmap.PROT_READ)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_memory_file_made_read_only_is_read_and_a_data_set_is_not() -> None:
+    folder = next((p for p in ("/run", "/dev/shm", "/sys/fs/cgroup") if on_tmpfs(p)), None)
+    if folder is None:
+        pytest.skip("no tmpfs that may be written")
+    with contextlib.ExitStack() as stack:
+        paths = [
+            stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="weighbridge-test-")).name for _ in "ab"
+        ]
+        for path in paths:
+            os.truncate(path, 1 << 18)
+        process = subprocess.Popen([sys.executable, "-c", TMPFS_FILE, *paths], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            process.send_signal(signal.SIGSTOP)
+            table = table_of(MemoryReader(leaf_size=LEAF).take([process.pid]))
+            owners = [table.mapping_table[int(number)].path for number in table.mappings]
+            read = [sum(int(n) for n, owner in zip(table.lengths, owners, strict=True) if owner == p) for p in paths]
+            assert read == [1 << 18, 0]
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def on_tmpfs(path: str) -> bool:
+    mounts = Path("/proc/mounts").read_text().splitlines()
+    return any(line.split()[1:3] == [path, "tmpfs"] for line in mounts) and os.access(path, os.W_OK)

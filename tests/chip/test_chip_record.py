@@ -48,7 +48,7 @@ def records(draw: st.DrawFn) -> ChipRecord:
         freeze_ns=draw(counts) if sample else 0,
         cpu_ns=draw(counts),
         cores=draw(st.integers(0, 512)),
-        accounting=draw(st.sampled_from(["cgroup2", "process-tree", "none"])),
+        accounting=draw(st.sampled_from(["cgroup2", "process-tree", *["none"] * (reason == "challenge")])),
         not_before=draw(digests | st.just("")),
         firmware=draw(digests),
         host=draw(digests),

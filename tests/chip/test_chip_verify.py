@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from chip_world import SECOND, PaperChip, World
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
@@ -104,6 +106,14 @@ def test_dropped_record(paper: PaperChip) -> None:
 def test_dropped_first_record(paper: PaperChip) -> None:
     paper.boot().sample(2).shutdown()
     assert bad(judge(paper, paper.statements()[1:])) == {("chip.sequence", "0")}
+
+
+def test_many_dropped_records(paper: PaperChip) -> None:
+    paper.boot().sample(2).shutdown()
+    paper.edit(3, sequence=(1 << 64) - 1)
+    reasons = [f.reason for f in judge(paper).findings if f.check == "chip.sequence"]
+    assert len(reasons) == 101 and reasons.count("the record is missing") == 100
+    assert f"{(1 << 64) - 1 - 3 - 100} more records are missing" in reasons
 
 
 def test_deleted_tail(paper: PaperChip) -> None:
@@ -325,6 +335,7 @@ def test_unclean_end_past_due_times_counts_as_unexplained(paper: PaperChip) -> N
     assert found.summary is not None
     assert found.summary.unexplained_due == lost == len(found.summary.boots[0].missed)
     assert found.summary.boots[0].unwatched_ns == 20 * SECOND
+    assert found.summary.boots[0].dark_ns == 5_100_000_000 and found.summary.boots[1].dark_ns is None
     shutdown = next(f for f in found.findings if f.check == "chip.shutdown")
     assert shutdown.figure == lost and shutdown.subject == f"{paper.chip}#3"
 
@@ -440,3 +451,49 @@ def test_findings_read_back(paper: PaperChip) -> None:
     paper.boot().sample(1).shutdown()
     for finding in judge(paper).findings:
         assert Finding.from_dict(finding.as_dict()) == finding
+
+
+NUMBERS = st.sampled_from([0, 1, 2, 5, 63, 64, 65, 1 << 20, (1 << 64) - 1]) | st.integers(0, 1 << 40)
+CHANGES: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("boot", "interval"), st.integers(1, 9) | st.just((1 << 64) - 1)),
+    **dict.fromkeys(("active_ns", "monotonic_ns", "cpu_ns", "cores", "unread_bytes", "device_bytes"), NUMBERS),
+    **dict.fromkeys(("link", "not_before", "firmware", "host"), st.binary(min_size=32, max_size=32).map(bytes.hex)),
+    "sequence": st.integers(0, 12) | st.just(1 << 40),
+    "rate_hz": st.floats(1e-6, 999.0),
+    "accounting": st.sampled_from(["cgroup2", "process-tree"]),
+    "affinity_ok": st.booleans(),
+}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    edits=st.lists(
+        st.tuples(
+            st.integers(0, 9), st.sampled_from(sorted(CHANGES)).flatmap(lambda n: st.tuples(st.just(n), CHANGES[n]))
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    dropped=st.sets(st.integers(0, 9), max_size=3),
+)
+def test_whatever_is_signed_the_verifier_answers(
+    paper: PaperChip, edits: list[tuple[int, tuple[str, Any]]], dropped: set[int]
+) -> None:
+    """A dishonest chip may sign anything: the verifier neither breaks nor forgets that something is wrong."""
+    if not paper.records:
+        paper.boot().sample(3).shutdown().boot().sample(1).crash_boot(3 * SECOND).sample(1).shutdown()
+        paper.honest = list(paper.records)
+    paper.records = list(paper.honest)
+    for number, (name, value) in edits:
+        paper.edit(number, **{name: value})
+    changed = paper.records != paper.honest
+    statements = [s for number, s in enumerate(paper.statements()) if number not in dropped]
+    found = judge(paper, statements, receipts=dict.fromkeys((s.id for s in statements), 1.0))
+    assert {f.check for f in found.findings} == set(CHECKS)
+    if dropped - {9}:
+        assert bad(found)
+    if changed and not dropped and not {name for _, (name, _) in edits} <= HARMLESS:
+        assert bad(found) or bad(found, Outcome.INCONCLUSIVE)
+
+
+HARMLESS = {"not_before", "affinity_ok", "accounting", "cores", "cpu_ns", "device_bytes"}

@@ -31,6 +31,8 @@ class Launch:
         account: the user it runs as; None keeps the agent's.
         core: the one processor it is pinned to, or None.
         masks: directories to hide, see :func:`weighbridge.mechanisms.chip.warden.apply_masks`.
+        nice: its scheduling priority.
+        oom_score: how likely the kernel ends it when memory runs out, as in ``oom_score_adj``.
     """
 
     command: Sequence[str]
@@ -39,6 +41,8 @@ class Launch:
     account: Account | None = None
     core: int | None = None
     masks: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    nice: int = 0
+    oom_score: str = "0"
 
 
 class WatchedCommand:
@@ -80,6 +84,8 @@ class WatchedCommand:
             "core": launch.core,
             "cgroup": None if enclosure.cgroup is None else str(enclosure.cgroup),
             "masks": list(launch.masks),
+            "nice": launch.nice,
+            "oom_score": launch.oom_score,
         }
         os.write(self._control, json.dumps(config).encode() + b"\n")
         self._launch = launch

@@ -112,9 +112,9 @@ def read_head(store: Store) -> Head:
     """
     present = sequences(store.directory)
     if present != list(range(len(present))):
-        missing = sorted(set(range(max(present) + 1)) - set(present))
+        missing = next(number for number, sequence in enumerate(present) if number != sequence)
         raise EvidenceError(
-            f"record {store.chip}#{missing[0]} is missing",
+            f"record {store.chip}#{missing} is missing",
             where=store.directory,
             mend="restore it from the log",
         )

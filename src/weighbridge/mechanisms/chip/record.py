@@ -286,6 +286,7 @@ def _check_sense(record: ChipRecord) -> None:
         "next_commitment": not record.next_commitment or record.link is not None,
         "interval": record.interval >= 1,
         "boot": record.boot >= 1 or record.reason == "challenge",
+        "accounting": record.accounting != "none" or record.reason == "challenge",
     }
     for name, holds in rules.items():
         if not holds:

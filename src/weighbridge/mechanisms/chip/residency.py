@@ -25,7 +25,7 @@ __all__ = ["Plan", "Span", "parse_maps", "plan_process"]
 
 _MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][sp]) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+) *(.*)")
 _KERNEL = ("[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]")
-_MEMORY_FILES = ("/memfd:", "/dev/zero", "/SYSV", "/dev/shm/", "/secretmem", "/anon_hugepage")  # noqa: S108
+_MEMORY_FILES = ("/memfd:", "/dev/zero", "/SYSV", "/secretmem", "/anon_hugepage")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def plan_process(plan: Plan, pid: int, process: int, scanner: PageScanner) -> No
             if mapping.permissions[3] == "p":
                 pages = scanner.pages(pagemap, mapping.start, mapping.end, anonymous_only=not writable)
                 plan.spans.extend(Span(number, start, end) for start, end in pages)
-            elif writable or _is_memory_file(mapping.path, int(mapping.device.split(":")[0], 16)):
+            elif writable or _was_writable(pid, mapping):
                 _plan_shared(plan, pid, number, mapping)
     finally:
         os.close(pagemap)
@@ -190,6 +190,21 @@ def _plan_open_files(plan: Plan, pid: int, process: int) -> None:
                 continue
             plan.files.append(file)
             plan.spans.extend(Span(number, a, b, file, a) for a, b in _data(file, 0, status.st_size))
+
+
+def _was_writable(pid: int, mapping: Mapping) -> bool:
+    """Returns whether a shared mapping that is not writable now may have been, over memory rather than a disk."""
+    if int(mapping.device.split(":")[0], 16) != 0:
+        return False
+    # VmFlags has "mw" where the mapping may be made writable (proc(5)): a data set opened for reading has it not.
+    head, inside = f"{mapping.start:x}-{mapping.end:x} ".encode(), False
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps", "rb") as file:
+        for line in file:
+            if line.startswith(head):
+                inside = True
+            elif inside and line.startswith(b"VmFlags:"):
+                return b"mw" in line.split()
+    return False
 
 
 def _is_memory_file(path: str, device_major: int) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import secrets
 import signal
 import sys
@@ -75,6 +76,8 @@ def run_command(
         InputError: the command, a path or the store cannot be used; the command is not left running.
         EvidenceError: the chip's files contradict each other.
     """
+    if platform.system() != "Linux":
+        raise InputError(f"watching a command needs Linux, this is {platform.system()}")
     if not command:
         raise InputError("no command given", mend="put it after --")
     if not check_leaf_size(leaf_size):
@@ -140,7 +143,7 @@ def run_command(
             first_sequence=head.count,
         )
         agent.save_state()
-        _hurry()
+        nice, oom_score = _hurry()
         with _signals() as wake:
             watched = WatchedCommand(
                 Launch(
@@ -150,6 +153,8 @@ def run_command(
                     account=account,
                     core=core,
                     masks=masks,
+                    nice=nice,
+                    oom_score=oom_score,
                 ),
                 enclosure,
             )
@@ -163,12 +168,23 @@ def _enclosure(chip: str, *, process_tree: bool) -> Enclosure:
     return made or TreeEnclosure()
 
 
-def _hurry() -> None:
-    """Puts this process before others, so that stops are on time; only root may."""
+def _hurry() -> tuple[int, str]:
+    """Puts this process before others, so that stops are on time and memory pressure ends the command first.
+
+    Only root may; others run as they are.
+
+    Returns:
+        Priority and memory-pressure score as they were: the command gets these.
+    """
+    score = Path("/proc/self/oom_score_adj")
+    nice, oom_score = os.getpriority(os.PRIO_PROCESS, 0), score.read_text().strip()
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
+        os.setpriority(os.PRIO_PROCESS, 0, min(nice, -10))
+    with contextlib.suppress(OSError):
+        score.write_text("-900")
     # The finisher computes while the loop waits for a due time: hand the interpreter over quickly.
     sys.setswitchinterval(0.0005)
+    return nice, oom_score
 
 
 @contextlib.contextmanager

@@ -47,6 +47,9 @@ class BootSummary:
         longest_ns: the longest reading of that time, receipts included where there are any.
         unwatched_ns: chip-active time that the next boot added after an unclean end; None if it ended cleanly
             or nothing followed.
+        dark_ns: wall clock from the last record to the next boot after an unclean end, by the host's clock; None
+            if it ended cleanly, nothing followed, or the host was booted. The agent counts ``unwatched_ns`` of it
+            as chip-active; nothing proves that the rest was off.
         cpu_ns: CPU time of the enclosed processes at the last record.
         cores: processors of the command.
         frozen_ns: total length of the stops.
@@ -65,6 +68,7 @@ class BootSummary:
     active_ns: int
     longest_ns: int
     unwatched_ns: int | None
+    dark_ns: int | None
     cpu_ns: int
     cores: int
     frozen_ns: int
@@ -110,6 +114,7 @@ class BootTally:
         self.missed: list[int] = []
         self.frozen = 0
         self.unwatched: int | None = None
+        self.dark: int | None = None
         self.receipts: list[float] = []
 
     def add(self, record: ChipRecord, receipt: float | None) -> None:
@@ -132,6 +137,12 @@ class BootTally:
                 )
             )
 
+    def ended_uncleanly(self, boot: ChipRecord) -> None:
+        """Notes the boot record that follows this boot, which left no shutdown record."""
+        self.unwatched = boot.active_ns - self.last.active_ns
+        if boot.host == self.last.host:
+            self.dark = boot.monotonic_ns - self.last.monotonic_ns
+
     def summary(self) -> BootSummary:
         """Returns what was counted."""
         active = self.last.active_ns - self.first.active_ns
@@ -146,6 +157,7 @@ class BootTally:
             active_ns=active,
             longest_ns=max(active, spread),
             unwatched_ns=self.unwatched,
+            dark_ns=self.dark,
             cpu_ns=self.last.cpu_ns,
             cores=self.first.cores,
             frozen_ns=self.frozen,

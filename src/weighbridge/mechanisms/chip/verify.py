@@ -33,6 +33,8 @@ from weighbridge.mechanisms.chip.summary import BootSummary, BootTally, ChipSumm
 
 __all__ = ["KnownHead", "Verification", "VerifyLimits", "verify"]
 
+_NAMED_GAPS = 100  # missing records that get a finding of their own
+
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyLimits:
@@ -179,13 +181,22 @@ def _place(
             )
         else:
             placed[record.sequence] = (record, statement)
-    if placed:
-        absent = sorted(set(range(max(placed) + 1)) - set(placed))
-        for sequence in absent[:100]:
-            docket.fail("chip.sequence", f"{chip}#{sequence}", "the record is missing")
-        if len(absent) > 100:
-            docket.fail("chip.sequence", chip, f"{len(absent) - 100} more records are missing")
+    _check_gaps(sorted(placed), chip, docket)
     return placed
+
+
+def _check_gaps(present: Sequence[int], chip: str, docket: Docket) -> None:
+    """Names the missing records; a number may be anything a chip signed, so nothing is counted out one by one."""
+    named, unnamed, following = 0, 0, 0
+    for sequence in present:
+        listed = range(following, min(sequence, following + _NAMED_GAPS - named))
+        for missing in listed:
+            docket.fail("chip.sequence", f"{chip}#{missing}", "the record is missing")
+        named += len(listed)
+        unnamed += max(0, sequence - following) - len(listed)
+        following = sequence + 1
+    if unnamed:
+        docket.fail("chip.sequence", chip, f"{unnamed} more records are missing")
 
 
 def _check_known(
@@ -243,7 +254,7 @@ def _walk(
                 unit="stops",
                 evidence=[identifiers[record.sequence]],
             )
-            boots[-1].unwatched = record.active_ns - event.active_ns
+            boots[-1].ended_uncleanly(record)
         if record.reason == "boot" or (not boots and record.accounting != "none"):
             if boots:
                 boots[-1].missed += missed

@@ -4,7 +4,7 @@ Run as a plain script (``python -I -S warden.py CONTROL STATUS``), with nothing 
 that it holds no key and starts in milliseconds. It adopts whatever the command leaves behind
 (PR_SET_CHILD_SUBREAPER).
 
-From the agent, on descriptor CONTROL: one line of JSON (command, cwd, uid, gid, core, cgroup, masks), then
+From the agent, on descriptor CONTROL: one line of JSON (see ``Launch`` in command.py), then
 ``go``. End of file there means that the agent is dead: everything is killed. To the agent, on descriptor
 STATUS, lines: ``ready PID``, ``failed STEP: REASON``, ``exit CODE``, ``reaped NANOSECONDS`` (CPU time of an
 adopted child).
@@ -83,6 +83,11 @@ def _run_command(config: dict[str, Any], go: int, report: int) -> None:
         step = "mount namespace"
         if config["masks"]:
             apply_masks(config["masks"])
+        with contextlib.suppress(OSError):
+            # The agent and its warden go first in everything; the command does not.
+            os.setpriority(os.PRIO_PROCESS, 0, config["nice"])
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write(config["oom_score"])
         step = "processor"
         if config["core"] is not None:
             os.sched_setaffinity(0, {config["core"]})
