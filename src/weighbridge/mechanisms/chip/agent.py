@@ -47,10 +47,7 @@ class Agent:
         store: the chip's directory, locked.
         schedule: the chip's schedule.
         resumption: how this boot begins.
-        heartbeat: where chip-active time is kept.
-        finisher: completes records.
-        enclosure: keeps the command's processes.
-        notice: tells the command of stops that are over.
+        heartbeat, finisher, enclosure, notice: its parts, made by :func:`.run.run_command`.
         options: what the operator chose.
         first_sequence: number of the boot record.
     """
@@ -212,13 +209,13 @@ class Agent:
             while self._clock.read() >= self._due:
                 jobs.append(self._sample(at, stop_ns))
                 at, stop_ns = time.monotonic_ns(), 0
-                jobs[-1] = self._until(jobs[-1], at)
+                jobs[-1] = _until(jobs[-1], at)
             if jobs:
                 self.save_state()
                 self._notice.write(jobs[-1].draft.sequence)
                 self._finisher.wait_for_room()
                 at = time.monotonic_ns()
-                jobs[-1] = self._until(jobs[-1], at)
+                jobs[-1] = _until(jobs[-1], at)
             if resume:
                 self._clock.start(at)
                 self._enclosure.resume()
@@ -228,10 +225,6 @@ class Agent:
         finally:
             self._finisher.release()
         return at
-
-    @staticmethod
-    def _until(job: Job, at: int) -> Job:
-        return replace(job, draft=replace(job.draft, freeze_ns=at - job.draft.monotonic_ns))
 
     def _sample(self, at: int, stop_ns: int) -> Job:
         """Reads everything; the command stands still."""
@@ -300,3 +293,7 @@ class Agent:
             self._cpu_ns = self._enclosure.cpu_ns()
         self._beats += 1
         self._heartbeat.write(Beat(self._clock.read(now), self._cpu_ns, now))
+
+
+def _until(job: Job, at: int) -> Job:
+    return replace(job, draft=replace(job.draft, freeze_ns=at - job.draft.monotonic_ns))
