@@ -90,7 +90,7 @@ def _scene(out: Path, roots_folder: Path, scratch: Path, seed: int) -> dict[str,
         world.close()
     findings = check_report(out / REPORT, roots_folder)
     say(f"weighbridge check {out / REPORT} --roots {roots_folder}: holds ({len(findings)} checks)")
-    return _summary(body, json.loads((scratch / "truth.json").read_text()))
+    return _summary(body, json.loads((scratch / "truth.json").read_text())["truth"])
 
 
 def _measure(scratch: Path, core: int) -> dict[str, Any]:

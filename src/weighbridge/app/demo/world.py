@@ -19,7 +19,8 @@ from weighbridge.evidence.log import Log
 from weighbridge.evidence.spool import Keeper, SpoolClient
 from weighbridge.evidence.statement import sign_statement
 from weighbridge.mechanisms.chip.setup import NewChip, init_chip
-from weighbridge.mechanisms.registry.epcis import Step, event_payload
+from weighbridge.mechanisms.registry.directory import sign_custody_event
+from weighbridge.mechanisms.registry.epcis import Step
 
 __all__ = ["OperatorPlace", "World", "say"]
 
@@ -50,7 +51,7 @@ class OperatorPlace:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
             "WEIGHBRIDGE_KEY": str(self.key),
-            "WEIGHBRIDGE_ROOTS": str(world.roots_folder),
+            "WEIGHBRIDGE_ROOTS": str(world.everybodys_roots),
             "WEIGHBRIDGE_RUNS": str(self.folder / "runs"),
             "WEIGHBRIDGE_SPOOL": str(world.spool),
         }
@@ -66,7 +67,10 @@ class World:
         self._people = Institutions.make(scratch / "keys", origin="weighbridge.example/demo")
         self.inspector, self.roots = self._people.inspector, self._people.roots
         self.log = Log.create(scratch / "log.db", self._people.log_key, origin=self.roots.log_key.origin)
-        self.roots.save(roots_folder)
+        # The bundle may lie where operators' users cannot look: they have their own copy of the trust roots.
+        self.everybodys_roots = scratch / "roots"
+        for folder in (roots_folder, self.everybodys_roots):
+            self.roots.save(folder)
         answerer = NonceService(self.inspector, self.nonce_key)
         self._keeper = Keeper(self.log, self.spool, roots=self.roots, on_entry=answerer)
         self._stop = threading.Event()
@@ -74,9 +78,11 @@ class World:
         self._thread.start()
         self.client = SpoolClient(self.spool)
 
-    def publish(self, kind: str, payload: Mapping[str, Any], *, signer: FileSigner | None = None) -> str:
-        """Signs a statement (by the inspector unless said otherwise), logs it, and returns its id."""
-        raw = sign_statement(signer or self.inspector, kind=kind, subject="inspection", payload=payload)
+    def publish(self, kind: str, payload: Mapping[str, Any]) -> str:
+        """Signs a statement as the inspector, logs it, and returns its id."""
+        return self._log(sign_statement(self.inspector, kind=kind, subject="inspection", payload=payload))
+
+    def _log(self, raw: bytes) -> str:
         identifier = self.client.submit(raw)
         self.client.wait(identifier, timeout=60)
         return identifier
@@ -120,8 +126,10 @@ class World:
         other: str | None = None,
         serial: str | None = None,
     ) -> None:
-        payload = event_payload(step, chips=[chip], time=time.time(), party=party, other=other, serial=serial)
-        self.publish("custody-event", payload, signer=signer)
+        now = time.time()
+        self._log(
+            sign_custody_event(signer, step=step, chips=[chip], time=now, party=party, other=other, serial=serial)
+        )
 
     def export_log(self, folder: Path) -> None:
         """Exports the log, and keeps its checkpoint among the trust roots as an inspector would."""
@@ -137,7 +145,10 @@ class World:
 
 
 def seal(path: Path, truth: Mapping[str, str]) -> str:
-    """Writes the truth where the inspector's side does not look, and returns its digest for the plan."""
-    data = json.dumps(truth, sort_keys=True).encode()
+    """Writes the truth where the inspector's side does not look, and returns its digest for the plan.
+
+    With 32 random bytes: a bare digest of one in 720 castings would give it away.
+    """
+    data = json.dumps({"truth": dict(truth), "salt": secrets.token_hex(32)}, sort_keys=True).encode()
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
