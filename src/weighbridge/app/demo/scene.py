@@ -12,8 +12,8 @@ from weighbridge.rules import Rule
 
 __all__ = ["CONFIG", "RATE_HZ", "RULE_SHARE", "WINDOW_S", "Cast", "Cheat", "Sizes", "cast", "demo_rule", "sizes"]
 
-RATE_HZ = 1.0
-"""Freezes per running chip-second: the exposure bound is then 3.0 chip-seconds for one operator at 5 %."""
+RATE_HZ = 1.5
+"""Freezes per running chip-second: the exposure bound is then 2.0 chip-seconds for one operator at 5 %."""
 
 WINDOW_S = 80.0
 RULE_SHARE = 0.2
@@ -84,7 +84,7 @@ def cast(seed: int) -> Cast:
 def sizes(seed: int, *, step_s: float, step_flop: float, peak: float) -> Sizes:
     """Returns steps for the seed, from the measured cost of a step.
 
-    An honest run takes at most 13 seconds and declares at most 4.5 peak-seconds. What is hidden takes 22 seconds or
+    An honest run takes at most 13 seconds and declares at most 4.5 peak-seconds. What is hidden takes 19 seconds or
     more, well above the rule's 16 peak-seconds when it counts at capacity.
     """
     dice = random.Random(seed + 1)  # noqa: S311
@@ -95,11 +95,11 @@ def sizes(seed: int, *, step_s: float, step_flop: float, peak: float) -> Sizes:
     allowed = max(20, int(4.5 * peak / step_flop))
     return Sizes(
         honest=min(steps(12.0), allowed),
-        token=min(steps(4.5), allowed),
-        hidden=steps(24.0),
-        beside=steps(13.0),
-        splice=steps(19.0),
-        chained=min(steps(14.0), round(allowed * 1.2)),
+        token=min(steps(3.5), allowed),
+        hidden=steps(21.0),
+        beside=steps(12.5),
+        splice=steps(18.5),
+        chained=min(steps(11.5), allowed),
         flop_per_step=step_flop,
     )
 
