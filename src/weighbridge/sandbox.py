@@ -1,26 +1,33 @@
-"""Isolation of code that is not ours: no network, a read-only view of what is named, limits on time and memory.
+"""Isolation of code that is not ours: no network, a read-only view of what is named, limits on time, memory and files.
 
-Built on bubblewrap (Linux only). What it does not stop: a kernel exploit, and code that burns its whole time limit.
+Built on bubblewrap (Linux only). The command is the first process of a process namespace of its own: when it ends,
+the kernel ends everything that it started before anybody is told, so what it wrote lies still when it is read.
+
+What it does not stop: a kernel exploit, code that burns its whole time limit, and code that starts processes until
+the machine has no memory left (limits on memory hold for each process). Verify strangers' runs inside a container or
+a virtual machine with a memory limit.
 """
 
 import contextlib
 import os
-import resource
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from weighbridge.errors import InputError, MissingToolError
 
-__all__ = ["Bind", "IsolatedResult", "Sandbox", "interpreter_binds", "run_isolated"]
+__all__ = ["Bind", "IsolatedResult", "Sandbox", "cpu_seconds_of", "interpreter_binds", "is_place", "run_isolated"]
+
+_RESERVED = tuple(PurePosixPath(path) for path in ("/proc", "/dev"))
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,14 @@ class Bind:
     inside: Path | None = None
     writable: bool = False
 
+    @property
+    def place(self) -> Path:
+        """Where it is shown."""
+        return self.inside or self.host
+
     def arguments(self) -> list[str]:
         """Returns bubblewrap's arguments for it."""
-        flag = "--bind" if self.writable else "--ro-bind"
-        return [flag, str(self.host), str(self.inside or self.host)]
+        return ["--bind" if self.writable else "--ro-bind", str(self.host), str(self.place)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +59,9 @@ class Sandbox:
         seconds: wall-clock limit.
         memory_bytes: address-space limit of each process.
         file_bytes: largest file that it may write.
+        written_bytes: most that it may write into all writable binds together.
+        written_files: most files and folders that it may make there.
+        scratch_bytes: size of its private ``/tmp``, which lies in memory.
         core: the one processor it is pinned to, or None.
     """
 
@@ -57,6 +71,9 @@ class Sandbox:
     seconds: float = 600.0
     memory_bytes: int = 32 << 30
     file_bytes: int = 8 << 30
+    written_bytes: int = 16 << 30
+    written_files: int = 10_000
+    scratch_bytes: int = 1 << 30
     core: int | None = None
 
 
@@ -64,7 +81,8 @@ class Sandbox:
 class IsolatedResult:
     """How an isolated command ended; times in seconds, of all its processes together.
 
-    ``cpu_seconds`` is read from outside while the command runs, to about 20 ms: what it says of itself is compared.
+    ``cpu_seconds`` is read from outside, from the kernel's count: what the command says of itself is compared. Of a
+    process that nobody waited for, the last reading before its end counts, about 20 ms old.
     """
 
     returncode: int
@@ -72,6 +90,16 @@ class IsolatedResult:
     cpu_seconds: float
     wall_seconds: float
     timed_out: bool
+    overflowed: bool = False
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        if self.timed_out:
+            return "was stopped at the time limit"
+        if self.overflowed:
+            return "was stopped because it wrote more than it may"
+        return f"ended with status {self.returncode}"
 
 
 class _Tail(threading.Thread):
@@ -95,29 +123,50 @@ def interpreter_binds() -> tuple[Bind, ...]:
     paths = {Path(sys.base_prefix), Path(sys.prefix), Path(sysconfig.get_path("stdlib"))}
     paths.add(Path(__file__).resolve().parent)
     paths.add(Path(sys.executable).resolve().parent)
+    paths.update(Path(p) for p in (*site.getsitepackages(), site.getusersitepackages()) if p in sys.path)
     system = [Path(p) for p in ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache")]
     kept: list[Path] = []
     for path in sorted(paths | {p for p in system if p.exists()}, key=lambda p: len(p.parts)):
-        if not any(path != other and path.is_relative_to(other) for other in kept):
+        if path.exists() and not any(path != other and path.is_relative_to(other) for other in kept):
             kept.append(path)
     return tuple(Bind(path) for path in kept)
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Returns CPU seconds of a process, its living descendants, and those that they waited for."""
+def is_place(path: str) -> bool:
+    """Returns whether something may be shown at ``path`` inside: an absolute, plain path, not the root's own.
+
+    A path that climbs (``..``) would be made outside the sandbox's root, on the host itself.
+    """
+    pure = PurePosixPath(path)
+    plain = pure.is_absolute() and path == str(pure) and not path.startswith("//")
+    reserved = any(pure.is_relative_to(other) or other.is_relative_to(pure) for other in _RESERVED)
+    return plain and ".." not in pure.parts and path.isprintable() and not reserved
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Returns CPU seconds of a process, its living descendants, and those that they waited for; 0 once it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = _children(pid)
     except (OSError, ValueError):
         return 0.0
     own = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-    return own + sum(_cpu_seconds(int(child)) for child in children)
+    return own + sum(cpu_seconds_of(child) for child in children)
+
+
+def _children(pid: int) -> list[int]:
+    """Returns the children of every thread of a process."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def run_isolated(
     command: Sequence[str], sandbox: Sandbox, *, observer: Callable[[int], None] | None = None
 ) -> IsolatedResult:
-    """Runs a command in a sandbox of its own and waits for it.
+    """Runs a command in a sandbox of its own and waits for it and all that it started.
 
     The command has no network, no other process in sight, no capability, and sees only the sandbox's binds
     over an empty root. ``observer`` is called with the outer process id, about a hundred times a second.
@@ -127,70 +176,128 @@ def run_isolated(
 
     Raises:
         MissingToolError: bubblewrap is not installed, or this is not Linux.
-        InputError: a bind's path does not exist.
+        InputError: a bind's path does not exist, or nothing may be shown at its place.
     """
-    if not sys.platform.startswith("linux"):
-        raise MissingToolError("replay needs Linux: its sandbox is built on kernel namespaces", mend="use Linux")
-    program = shutil.which("bwrap")
-    if program is None:
-        raise MissingToolError(
-            "bubblewrap is not installed, and code that is not ours never runs outside it",
-            mend="install it (Debian: apt-get install bubblewrap)",
-        )
-    for bind in sandbox.binds:
-        if not bind.host.exists():
-            raise InputError("does not exist, so the sandbox cannot show it", where=bind.host)
-
-    arguments = [program, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534"]
-    arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
-    arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
-    for bind in sandbox.binds:
-        arguments += bind.arguments()
-    for name, value in sandbox.environment.items():
-        arguments += ["--setenv", name, value]
-    arguments += ["--dir", str(sandbox.working_directory), "--chdir", str(sandbox.working_directory), "--", *command]
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (sandbox.memory_bytes,) * 2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (sandbox.file_bytes,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if sandbox.core is not None:
-            os.sched_setaffinity(0, {sandbox.core})
-
+    arguments = _arguments(command, sandbox)
+    writable = [bind.host for bind in sandbox.binds if bind.writable]
     began = time.monotonic()
-    process = subprocess.Popen(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=limit,  # noqa: PLW1509 - limits must hold before the first instruction
-        start_new_session=True,
-    )
+    with _pinned(sandbox.core):
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     assert process.stdout is not None
     tail = _Tail(process.stdout)
     tail.start()
-    timed_out = False
+    stopped: float | None = None
+    timed_out = overflowed = False
     cpu_seconds = 0.0
     while True:
-        cpu_seconds = max(cpu_seconds, _cpu_seconds(process.pid))
-        pid, status = os.waitpid(process.pid, os.WNOHANG)
+        cpu_seconds = max(cpu_seconds, cpu_seconds_of(process.pid))
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
+            cpu_seconds = max(cpu_seconds, usage.ru_utime + usage.ru_stime)
             break
-        if not timed_out and time.monotonic() - began > sandbox.seconds:
-            timed_out = True
+        now = time.monotonic()
+        if stopped is None:
+            timed_out = now - began > sandbox.seconds
+            overflowed = not timed_out and _written(writable, sandbox.written_files) > sandbox.written_bytes
+            if timed_out or overflowed:
+                stopped = now
+                _kill_inner(process.pid)
+        elif now - stopped > 2.0:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        if observer is not None:
+        if observer is not None and stopped is None:
             observer(process.pid)
         time.sleep(0.01)
-    tail.join()
-    wall = time.monotonic() - began
+    tail.join(timeout=5.0)
     code = process.returncode
     return IsolatedResult(
         returncode=code if code >= 0 else 128 - code,
         output=tail.kept.decode("utf-8", "replace"),
         cpu_seconds=cpu_seconds,
-        wall_seconds=wall,
+        wall_seconds=time.monotonic() - began,
         timed_out=timed_out,
+        overflowed=overflowed,
     )
+
+
+def _arguments(command: Sequence[str], sandbox: Sandbox) -> list[str]:
+    """Returns the whole command line: limits, then bubblewrap, then the command."""
+    if not sys.platform.startswith("linux"):
+        raise MissingToolError("replay needs Linux: its sandbox is built on kernel namespaces", mend="use Linux")
+    program, limiter = shutil.which("bwrap"), shutil.which("prlimit")
+    if program is None or limiter is None:
+        missing, package = ("bwrap", "bubblewrap") if program is None else ("prlimit", "util-linux")
+        raise MissingToolError(
+            f"{missing} is not installed, and code that is not ours never runs without it",
+            mend=f"install it (Debian: apt-get install {package})",
+        )
+    places = [*(str(bind.place) for bind in sandbox.binds), str(sandbox.working_directory)]
+    for place in places:
+        if not is_place(place):
+            raise InputError("is no place at which a sandbox can show something", where=repr(place)[:200])
+    for bind in sandbox.binds:
+        if not bind.host.exists():
+            raise InputError("does not exist, so the sandbox cannot show it", where=bind.host)
+
+    # prlimit and bwrap execute the next in place. Limits set between fork and exec would need Python code there,
+    # which may deadlock in a process with threads.
+    arguments = [limiter, f"--as={sandbox.memory_bytes}", f"--fsize={sandbox.file_bytes}", "--core=0", program]
+    arguments += ["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--as-pid-1"]
+    arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    arguments += ["--size", str(sandbox.scratch_bytes), "--tmpfs", "/tmp"]  # noqa: S108
+    for bind in sorted(sandbox.binds, key=lambda bind: len(bind.place.parts)):
+        arguments += bind.arguments()
+    for name, value in sandbox.environment.items():
+        arguments += ["--setenv", name, value]
+    directory = str(sandbox.working_directory)
+    return [*arguments, "--dir", directory, "--chdir", directory, "--", *command]
+
+
+@contextlib.contextmanager
+def _pinned(core: int | None) -> Iterator[None]:
+    """Pins this thread, so that what it starts is pinned from the first instruction, and frees it again."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError as error:
+        raise InputError(f"this process may not use processor {core}", where="core") from error
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _written(folders: Sequence[Path], most_files: int) -> int:
+    """Returns the bytes on disk below the folders; as if endless where there are more files than allowed."""
+    total = seen = 0
+    waiting = [str(folder) for folder in folders]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > most_files:
+                    return 1 << 62
+                with contextlib.suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+    return total
+
+
+def _kill_inner(outer: int) -> None:
+    """Kills the first process inside: with it the kernel ends all the others."""
+    with contextlib.suppress(OSError):
+        for child in _children(outer):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)

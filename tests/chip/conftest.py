@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chip_world import PaperChip, World
+
+from chip.chip_world import PaperChip, World
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chip_world import World
-from conftest import Starter
+from chip.conftest import Starter
 
+from chip.chip_world import World
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.keys import FileSigner

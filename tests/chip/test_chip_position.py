@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chip_world import SECOND, World
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chip.chip_world import SECOND, World
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.files import replace_durably
 from weighbridge.evidence.statement import sign_statement, statement_id

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from chip_world import PaperChip, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chip.chip_world import PaperChip, World
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.statement import sign_statement
 from weighbridge.mechanisms.chip.record import (

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from chip_world import SECOND, PaperChip, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chip.chip_world import SECOND, PaperChip, World
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement, sign_statement

@@ -1,20 +1,26 @@
 """``weighbridge transcript``: what a run recorded, and whether it holds."""
 
+import hashlib
 import secrets
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.output import exit_status, print_findings
-from weighbridge.errors import InputError, WeighbridgeError
+from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.draws import draw
+from weighbridge.evidence.export import ExportedLog
 from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.evidence.statement import verify_statement
 from weighbridge.evidence.trust import TrustRoots
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from weighbridge.mechanisms.transcript.replaying import Leg
     from weighbridge.mechanisms.transcript.transcript import Transcript
 
@@ -68,6 +74,7 @@ def show(run: Run, roots: Roots = None, as_json: AsJson = False) -> None:
 def verify(
     run: Run,
     roots: Roots = None,
+    log: Annotated[Path | None, typer.Option(help="Exported log: it must hold no statement that is not shown.")] = None,
     segments: Annotated[int | None, typer.Option(help="Replay this many segments, drawn; default all.")] = None,
     budget: Annotated[int | None, typer.Option(help="Replay at most this many steps.")] = None,
     seed: Annotated[str | None, typer.Option(help="Seed of the draw, hex; default fresh from the system.")] = None,
@@ -78,46 +85,117 @@ def verify(
     """Verifies a transcript: statements, journal, initial state, and replay of drawn segments in a sandbox.
 
     Segments lie between anchored states; the first boundary is always rebuilt from the seed. Exits with 0 if all
-    holds, 1 if a check failed, 3 if one could not be made.
+    holds, 1 if a check failed, 3 if one could not be made, 2 if the command itself cannot be followed.
 
     Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --segments 5
     """
-    from weighbridge.mechanisms.transcript.plans import segments_of
-    from weighbridge.mechanisms.transcript.verify import check_environment, check_initial_state, check_journal
-
-    transcript = _open(run, roots)
-    findings = [*check_journal(transcript), check_environment(transcript)]
-    print("weighbridge: rebuilding the initial state from the seed …", file=sys.stderr)
-    findings.append(check_initial_state(transcript, core=core))
-    every = segments_of(transcript)
-    chosen = _draw_segments(every, segments, budget, seed)
-    if chosen:
-        findings += _replay(transcript, chosen, data=data, core=core)
-    if len(chosen) < len(every):
-        findings.append(_not_replayed(transcript, len(chosen), len(every)))
+    drawn_by = _seed(segments, budget, seed)
+    result: dict[str, Any] = {"run": run.name, "seed": drawn_by.hex(), "segments": 0, "drawn": [], "steps": 0}
+    findings: list[Finding] = []
+    try:
+        transcript = _open(run, roots)
+        result["run"] = transcript.run
+        findings += _read_checks(transcript, roots, log)
+        findings += _replays(transcript, segments, budget, drawn_by, data=data, core=core, result=result)
+    except EvidenceError as error:
+        findings.append(_fault("open", result["run"], Outcome.FAIL, f"the transcript cannot be opened: {error}"))
     if as_json:
-        print_json({"run": transcript.run, "findings": [finding.as_dict() for finding in findings]})
+        print_json({**result, "findings": [finding.as_dict() for finding in findings]})
     else:
         print_findings(f"transcript {run}", findings)
     raise typer.Exit(exit_status(findings))
 
 
-def _draw_segments(every: "list[Leg]", count: int | None, budget: int | None, seed: str | None) -> "list[Leg]":
-    if count is not None and count < 0:
-        raise InputError("must not be negative", where="--segments")
+def _seed(count: int | None, budget: int | None, seed: str | None) -> bytes:
+    for name, value in (("--segments", count), ("--budget", budget)):
+        if value is not None and value < 0:
+            raise InputError("must not be negative", where=name)
     try:
-        drawn_by = bytes.fromhex(seed) if seed is not None else secrets.token_bytes(32)
+        return bytes.fromhex(seed) if seed is not None else secrets.token_bytes(32)
     except ValueError as error:
         raise InputError("is not hexadecimal", where="--seed") from error
-    names = {f"{leg.start:09d}": leg for leg in every}
-    order = draw(list(names), min(count if count is not None else len(every), len(every)), seed=drawn_by)
-    chosen, spent = [], 0
-    for name in order:
-        leg = names[name]
-        if budget is None or spent + leg.until - leg.start <= budget:
-            chosen.append(leg)
-            spent += leg.until - leg.start
-    return chosen
+
+
+def _fault(check: str, subject: str, outcome: Outcome, reason: str) -> Finding:
+    return Finding(check=f"transcript.{check}", subject=subject, outcome=outcome, reason=reason)
+
+
+def _read_checks(transcript: "Transcript", roots: Path | None, log: Path | None) -> list[Finding]:
+    """Makes the checks that need no replay."""
+    from weighbridge.mechanisms.transcript.verify import check_environment, check_journal, check_log, check_receipts
+
+    findings = [*check_journal(transcript), check_environment(transcript)]
+    trusted = TrustRoots.load(roots) if roots is not None else None
+    if trusted is not None and trusted.log_key is not None:
+        findings.append(check_receipts(transcript, trusted.log_key))
+        if log is not None:
+            exported = ExportedLog.open(log, trusted.log_key)
+            findings.append(check_log(transcript, [verify_statement(raw, trusted) for _, raw in exported.entries()]))
+    elif log is not None:
+        raise InputError("needs trust roots that name the log's key", where="--log", mend="name them with --roots")
+    return findings
+
+
+def _replays(
+    transcript: "Transcript",
+    count: int | None,
+    budget: int | None,
+    drawn_by: bytes,
+    *,
+    data: Path | None,
+    core: int | None,
+    result: dict[str, Any],
+) -> list[Finding]:
+    """Rebuilds the initial state and replays the drawn segments."""
+    from weighbridge.mechanisms.transcript.plans import segments_of
+    from weighbridge.mechanisms.transcript.verify import check_initial_state
+
+    every = segments_of(transcript)
+    result["segments"] = len(every)
+    print("weighbridge: rebuilding the initial state from the seed …", file=sys.stderr)
+    findings = [check_initial_state(transcript, core=core)]
+    chosen = draw_segments(every, count, budget, drawn_by, digests=transcript.digests)
+    result["drawn"] = [[leg.start, leg.until] for leg in chosen]
+    result["steps"] = sum(leg.until - leg.start for leg in chosen)
+    if chosen:
+        findings += _replay(transcript, chosen, data=data, core=core)
+    if not all(leg in chosen for leg in every):
+        findings.append(_not_replayed(transcript, chosen, every))
+    return findings
+
+
+def draw_segments(
+    every: "Sequence[Leg]", count: int | None, budget: int | None, seed: bytes, *, digests: "Collection[int]" = ()
+) -> "list[Leg]":
+    """Draws segments one after the other, until there are ``count`` or their steps reach the budget.
+
+    The last one drawn is cut short at a committed digest if it does not fit: passing it over for a shorter one would
+    let long segments hide.
+
+    Args:
+        every: the run's segments.
+        count: how many; None for all.
+        budget: steps, or None.
+        seed: seed of the draw.
+        digests: steps whose states were committed.
+
+    Returns:
+        What to replay, in the run's order.
+    """
+    waiting = {f"{leg.start:020d}": leg for leg in every}
+    chosen: list[Leg] = []
+    spent = 0
+    while waiting and (count is None or len(chosen) < count):
+        turn = hashlib.sha256(b"weighbridge/segment/1" + len(chosen).to_bytes(8, "big") + seed).digest()
+        leg = waiting.pop(draw(list(waiting), 1, seed=turn)[0])
+        if budget is not None and spent + leg.until - leg.start > budget:
+            ends = [step for step in digests if leg.start < step <= leg.start + budget - spent]
+            if ends:
+                chosen.append(replace(leg, until=max(ends)))
+            break
+        spent += leg.until - leg.start
+        chosen.append(leg)
+    return sorted(chosen, key=lambda leg: leg.start)
 
 
 def _replay(transcript: "Transcript", legs: "list[Leg]", *, data: Path | None, core: int | None) -> list[Finding]:
@@ -132,23 +210,21 @@ def _replay(transcript: "Transcript", legs: "list[Leg]", *, data: Path | None, c
             transcript, legs=plan.legs, captures=plan.captures, digests=plan.digests, data=data, core=core
         ) as outcome:
             return compare_replay(transcript, outcome)
+    except EvidenceError as error:
+        return [_fault("replay", transcript.run, Outcome.FAIL, f"the run could not be replayed: {error}")]
     except WeighbridgeError as error:
-        return [
-            Finding(
-                check="transcript.replay",
-                subject=transcript.run,
-                outcome=Outcome.FAIL,
-                reason=f"the run could not be replayed: {error}",
-            )
-        ]
+        return [_fault("replay", transcript.run, Outcome.INCONCLUSIVE, f"the run cannot be replayed here: {error}")]
 
 
-def _not_replayed(transcript: "Transcript", done: int, of: int) -> Finding:
+def _not_replayed(transcript: "Transcript", chosen: "Sequence[Leg]", every: "Sequence[Leg]") -> Finding:
+    whole = sum(leg in every for leg in chosen)
+    steps = sum(leg.until - leg.start for leg in chosen)
     return Finding(
         check="transcript.replay-share",
         subject=transcript.run,
         outcome=Outcome.INCONCLUSIVE,
-        reason=f"{done} of {of} segments were replayed; one forged segment is missed with chance {1 - done / of:.1%}",
-        figure=done / of,
+        reason=f"{whole} of {len(every)} segments ({steps} of {transcript.reached} steps) were replayed; one forged"
+        f" segment is missed with chance {1 - whole / len(every):.1%}",
+        figure=whole / len(every),
         unit="share",
     )

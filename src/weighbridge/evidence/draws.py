@@ -14,9 +14,7 @@ def draw_seed(purpose: str, *, checkpoint_root: bytes, secret: bytes) -> bytes:
     The secret's hash must have been logged before the population; a root alone is no seed, since filler entries
     steer it (protocol section 5).
     """
-    return hashlib.sha256(
-        b"weighbridge/draw/1/" + purpose.encode() + b"\0" + checkpoint_root + secret
-    ).digest()
+    return hashlib.sha256(b"weighbridge/draw/1/" + purpose.encode() + b"\0" + checkpoint_root + secret).digest()
 
 
 def draw(population: Sequence[str], count: int, *, seed: bytes) -> list[str]:

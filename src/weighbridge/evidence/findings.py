@@ -51,9 +51,7 @@ class Finding:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Reads what :meth:`as_dict` wrote."""
-        return cls(
-            **{**data, "outcome": Outcome(data["outcome"]), "evidence": tuple(data.get("evidence", ()))}
-        )
+        return cls(**{**data, "outcome": Outcome(data["outcome"]), "evidence": tuple(data.get("evidence", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,7 @@ Everything here can be recomputed by anybody from the workspace; the audits are 
 whoever doubts them makes them again with :func:`weighbridge.ledger.inspect.audit_all`.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from weighbridge.errors import EvidenceError
@@ -14,33 +12,27 @@ from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.account import Samples, account_for
 from weighbridge.ledger.chips import ChipTime, chip_time
 from weighbridge.ledger.custody import Holdings, holdings
+from weighbridge.ledger.drawing import audit_draw, revealed_key
 from weighbridge.ledger.limits import known_limits
+from weighbridge.ledger.lineage import lineages_of, unknown_parents
 from weighbridge.ledger.policy import Policy
-from weighbridge.ledger.records import record_findings
+from weighbridge.ledger.records import readable, record_findings
+from weighbridge.ledger.runs import audits_of, fixed_claims, run_findings
 from weighbridge.ledger.verdict import LEVELS, Lineage, rule_on, sentence
 from weighbridge.ledger.workspace import Logged, Workspace
-from weighbridge.mechanisms.chip.record import decode_record
 from weighbridge.mechanisms.transcript.commitment import inspector_nonce
-from weighbridge.rules import Rule, RuleBook, WorkItem, load_rules
+from weighbridge.rules import (
+    TRAINING_POLICIES,
+    Rule,
+    RuleBook,
+    count,
+    load_rules,
+    policy_applies_to_hidden,
+)
 
 __all__ = ["assess", "audits_of"]
 
 _DAY = 86_400.0
-
-
-def audits_of(workspace: Workspace) -> list[Mapping[str, Any]]:
-    """Returns the payloads of the inspector's logged audits, one a run; the first counts, a second is a defect.
-
-    Raises:
-        EvidenceError: a run was audited twice: a second draw is not allowed.
-    """
-    found: dict[str, Mapping[str, Any]] = {}
-    for item in workspace.of_kind("run-audit"):
-        run = str(item.payload.get("run"))
-        if run in found:
-            raise EvidenceError(f"run {run[:16]} was audited twice", where="log", mend="one draw per committed run")
-        found[run] = item.payload
-    return list(found.values())
 
 
 def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id: str | None = None) -> dict[str, Any]:
@@ -60,9 +52,21 @@ def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id
     book = load_rules()
     book = book if policy.rule.id in {rule.id for rule in book} else book.with_rule(policy.rule)
     rule = book.rule(rule_id) if rule_id else policy.rule
-    common = _check_order(workspace, policy, planned, closed)
-    where = holdings(workspace, policy.operators, closed=closed.time)
+    if closed.index < planned.index:
+        raise EvidenceError("was logged before the plan", where="inspection-close")
+    common = [*_check_order(workspace, policy, planned, closed), *_check_stray(workspace)]
+    where = holdings(workspace, policy.operators, began=planned.time, closed=closed.time)
     records = workspace.chip_records()
+    ours = where.attributed
+    common += [_nobodys(chip, items) for chip, items in sorted(records.items()) if chip not in ours]
+    audits, about = _fixed(workspace, audits)
+    try:
+        drawn = audit_draw(workspace, policy)
+    except EvidenceError:  # named by _check_order; without the key every claim has to hold
+
+        def drawn(chip: str, sequence: int) -> bool:
+            return True
+
     operators = [
         _operator(
             name,
@@ -73,6 +77,8 @@ def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id
             where=where,
             records=records,
             audits=audits,
+            about=about,
+            drawn=drawn,
             planned=planned,
             closed=closed,
             common=common,
@@ -122,20 +128,14 @@ def _check_order(workspace: Workspace, policy: Policy, planned: Logged, closed: 
             _common("inspection.plan-first", Outcome.FAIL, "a run was committed before the plan was logged", planned)
         )
     try:
-        key = bytes.fromhex(str(closed.payload.get("nonce_key", "")))
-    except ValueError:
-        key = b""
-    if hashlib.sha256(key).hexdigest() != policy.nonce_commitment:
-        findings.append(
-            _common(
-                "inspection.nonce-key", Outcome.FAIL, "the key that the close reveals is not the committed one", closed
-            )
-        )
-        return findings
+        key = revealed_key(closed, policy)
+    except EvidenceError as error:
+        return [*findings, _common("inspection.nonce-key", Outcome.FAIL, error.what, closed)]
     wrong = [
         item
         for item in workspace.of_kind("run-nonce")
-        if item.payload.get("nonce") != inspector_nonce(key, str(item.payload.get("run"))).hex()
+        if item.payload.get("nonce") != inspector_nonce(key, item.statement.subject).hex()
+        or item.payload.get("run") != item.statement.subject
     ]
     findings.append(
         _common(
@@ -148,6 +148,45 @@ def _check_order(workspace: Workspace, policy: Policy, planned: Logged, closed: 
         )
     )
     return findings
+
+
+def _check_stray(workspace: Workspace) -> list[Finding]:
+    """Names the statements in the log that count for nothing."""
+    found = []
+    for items, check, reason in (
+        (workspace.misplaced, "inspection.misplaced", "not its signer's to make"),
+        (workspace.late, "inspection.late", "logged after the close"),
+    ):
+        for item in items[:100]:
+            made = f"a {item.statement.kind} by {item.statement.issuer} ({item.statement.role})"
+            found.append(_common(check, Outcome.INCONCLUSIVE, f"{made}, {reason}: it counts for nothing", item))
+    return found
+
+
+def _nobodys(chip: str, items: Sequence[Logged]) -> Finding:
+    return Finding(
+        check="ledger.unattributed-chip",
+        subject=chip,
+        outcome=Outcome.INCONCLUSIVE,
+        reason=f"a maker certified this chip and it signed {len(items)} records here, but nothing says whose it is: it"
+        " counts at capacity for all operators together",
+        figure=float(len(items)),
+        unit="records",
+        evidence=tuple(item.statement.id for item in items[:3]),
+    )
+
+
+def _fixed(
+    workspace: Workspace, audits: Sequence[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], dict[str, list[Finding]]]:
+    """Returns the audits with those claims only that the log had fixed, and what was dropped, by run."""
+    kept, about = [], {}
+    committed = {item.statement.id: item for item in workspace.of_kind("run-commitment")}
+    for audit in audits:
+        if (item := committed.get(audit["run"])) is not None:
+            fixed, about[audit["run"]] = fixed_claims(workspace, item, audit)
+            kept.append(fixed)
+    return kept, about
 
 
 def _common(check: str, outcome: Outcome, reason: str, item: Logged) -> Finding:
@@ -164,6 +203,8 @@ def _operator(
     where: Holdings,
     records: Mapping[str, tuple[Logged, ...]],
     audits: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Sequence[Finding]],
+    drawn: Callable[[str, int], bool],
     planned: Logged,
     closed: Logged,
     common: Sequence[Finding],
@@ -173,9 +214,11 @@ def _operator(
     ids = {item.statement.id for item in runs}
     own = [audit for audit in audits if audit["run"] in ids]
     findings = [*common, *where.findings_of(name)]
-    findings += _run_order(workspace, runs, own, chips)
+    findings += run_findings(workspace, runs, {audit["run"] for audit in own}, chips)
     for audit in own:
         findings += [Finding.from_dict(data) for data in audit["findings"]]
+        findings += about[audit["run"]]
+    findings += unknown_parents(own, audits)
     times = []
     for chip in chips:
         findings += record_findings(workspace, chip, records.get(chip, ()), policy)
@@ -184,20 +227,30 @@ def _operator(
             for item in workspace.of_kind("inspection-challenge")
             if item.payload.get("chip") == chip
         ]
-        time = chip_time(chip, records.get(chip, ()), own, policy=policy, closed=closed.time, challenges=challenges)
+        time = chip_time(
+            chip,
+            records.get(chip, ()),
+            own,
+            policy=policy,
+            began=planned.time,
+            closed=closed.time,
+            challenges=challenges,
+            drawn=drawn,
+        )
         times.append(time)
         findings += time.findings
         if not records.get(chip):
             findings.append(_never_spoke(chip))
+    processors = sum(time.cores for time in times)
     account = account_for(
-        [boot for time in times for boot in _whole_window(time, closed.time - planned.time)],
+        [boot for time in times for boot in time.boots],
         _samples(times),
-        chips=len(chips),
+        chips=processors,
         capacity=policy.capacity,
         window_s=closed.time - planned.time,
         alpha=policy.alpha,
     )
-    lineages = _lineages(own)
+    lineages = lineages_of(audits, ids)
     rulings = rule_on(
         book,
         rule,
@@ -206,11 +259,12 @@ def _operator(
         hidden_format=policy.capacity.format,
         findings=findings,
     )
-    speed = max(len(chips), 1) * policy.capacity.flop_per_s * _DAY
+    speed = max(processors, 1) * policy.capacity.flop_per_s * _DAY
+    speed = float(policy_applies_to_hidden(book.counting_of(rule.id), speed, policy.capacity.format))
     until = f"{closed.time:.0f} (Unix seconds)"
     declared_seconds = sum(c.seconds for c in account.coverages if c.use == "declared run")
     declared = sum(float(item.operations) for lineage in lineages for item in lineage.work)
-    every = [decode_record(item.statement) for chip in chips for item in records.get(chip, ())]
+    every = [record for chip in chips for record, _ in readable(records.get(chip, ()))]
     return {
         "name": name,
         "verdict": rulings["A"].verdict.value,
@@ -226,7 +280,7 @@ def _operator(
                 ruling,
                 alpha=policy.alpha if level == "A" else 0.0,
                 evidence_until=until,
-                days_to_threshold=max(0.0, ruling.threshold - ruling.declared_flop) / speed,
+                days_to_threshold=max(0.0, ruling.threshold - ruling.declared_flop - ruling.hidden_flop) / speed,
             )
             for level, ruling in rulings.items()
         },
@@ -261,13 +315,6 @@ def _never_spoke(chip: str) -> Finding:
     )
 
 
-def _whole_window(time: ChipTime, window_s: float) -> list[Any]:
-    """Charges the whole window for a chip that never spoke."""
-    if time.records:
-        return list(time.boots)
-    return [replace(boot, active_s=window_s, compute_s=window_s) for boot in time.boots]
-
-
 def _samples(times: Sequence[ChipTime]) -> Samples:
     declared = [time for time in times if time.due]
     return Samples(
@@ -275,78 +322,8 @@ def _samples(times: Sequence[ChipTime]) -> Samples:
         due=sum(time.due for time in declared),
         audited=sum(time.audited for time in declared),
         unexplained=sum(time.unexplained for time in declared),
+        windows=sum(time.windows for time in times),
     )
-
-
-def _run_order(
-    workspace: Workspace, runs: Sequence[Logged], audits: Sequence[Mapping[str, Any]], chips: Sequence[str]
-) -> list[Finding]:
-    """Checks each run against the log: seed before the first step, every commitment accounted for."""
-    findings = []
-    audited = {audit["run"] for audit in audits}
-    for item in runs:
-        run = item.statement.id
-        nonces = [n for n in workspace.of_kind("run-nonce") if n.payload.get("run") == run]
-        steps = [p for p in workspace.of_kind("run-progress") if p.payload.get("run") == run]
-        if len(nonces) != 1 or nonces[0].index < item.index or any(p.index < nonces[0].index for p in steps):
-            findings.append(
-                _on_run(item, "transcript.order", Outcome.FAIL, "its seed was not in the log before its first step")
-            )
-        else:
-            findings.append(
-                _on_run(item, "transcript.order", Outcome.PASS, "committed, then answered, then trained, by the log")
-            )
-        if run not in audited:
-            findings.append(
-                _on_run(
-                    item,
-                    "transcript.audit",
-                    Outcome.INCONCLUSIVE,
-                    "committed and never opened or audited: it covers nothing and counts as one try at a seed",
-                )
-            )
-        strangers = [chip for chip in item.payload.get("chips", []) if chip not in chips]  # type: ignore[attr-defined]
-        if strangers:
-            findings.append(
-                _on_run(
-                    item,
-                    "match.custody",
-                    Outcome.FAIL,
-                    f"declares chip {strangers[0][:16]}, which the directory does not give the operator",
-                )
-            )
-    return findings
-
-
-def _on_run(item: Logged, check: str, outcome: Outcome, reason: str) -> Finding:
-    return Finding(
-        check=check, subject=item.statement.id, outcome=outcome, reason=reason, evidence=(item.statement.id,)
-    )
-
-
-def _work(audit: Mapping[str, Any]) -> WorkItem:
-    operations = max(audit["flop_per_step"], audit["declared_flop_per_step"]) * audit["steps"]
-    return WorkItem("training", format=audit["format"], operations=operations, label=audit["run"][:16])
-
-
-def _lineages(audits: Sequence[Mapping[str, Any]]) -> list[Lineage]:
-    """Returns accepted runs joined with the runs whose weights they start from, declared or found."""
-    accepted = {audit["run"]: audit for audit in audits if audit["accepted"]}
-    leader = {run: run for run in accepted}
-
-    def find(run: str) -> str:
-        while leader[run] != run:
-            run = leader[run]
-        return run
-
-    for run, audit in accepted.items():
-        for parent in [audit["parent"], *audit["begins_as"]]:
-            if parent in accepted:
-                leader[find(run)] = find(parent)
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for run, audit in accepted.items():
-        groups.setdefault(find(run), []).append(audit)
-    return [Lineage(tuple(a["run"] for a in members), tuple(_work(a) for a in members)) for members in groups.values()]
 
 
 def _run(audit: Mapping[str, Any]) -> dict[str, Any]:
@@ -372,8 +349,6 @@ def _run(audit: Mapping[str, Any]) -> dict[str, Any]:
 
 def _by_policy(book: RuleBook, lineages: Sequence[Lineage], hidden: float, policy: Policy) -> list[dict[str, Any]]:
     """Returns declared work and X under each counting policy: the same run can pass one rule and break another."""
-    from weighbridge.rules import TRAINING_POLICIES, count, policy_applies_to_hidden
-
     rows = []
     for name in TRAINING_POLICIES:
         declared = max((float(count(name, lineage.work)) for lineage in lineages), default=0.0)

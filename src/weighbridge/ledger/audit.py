@@ -10,9 +10,17 @@ import torch
 from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.match import Explanation, PlacedBytes, explain
+from weighbridge.ledger.records import Place
+from weighbridge.ledger.replayed import (
+    check_states,
+    failed_replay,
+    freezes_by_segment,
+    plan_audit,
+    spans,
+    step_cpu,
+)
 from weighbridge.mechanisms.chip.leaves import LeafTable
 from weighbridge.mechanisms.transcript.data import Dataset
-from weighbridge.mechanisms.transcript.plans import plan_freezes
 from weighbridge.mechanisms.transcript.replay import Replay, replay
 from weighbridge.mechanisms.transcript.state import TrainingState, tensor_bytes
 from weighbridge.mechanisms.transcript.transcript import Freeze, Transcript
@@ -23,10 +31,10 @@ from weighbridge.mechanisms.transcript.verify import (
     compare_replay,
 )
 
-__all__ = ["RecordAudit", "RunAudit", "audit_run", "lower_envelope"]
+__all__ = ["RecordAudit", "RunAudit", "audit_run"]
 
-BLOCK_STEPS = 10
-"""Steps whose mean CPU time is compared: shorter blocks would take a lucky step for the price of all."""
+_LARGEST_NUMBER = 1 << 53
+"""Largest whole number that every reader of JSON keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +66,8 @@ class RunAudit:
         accepted: whether it may cover anything: no check of it failed.
         findings: every check made.
         records: the drawn snapshot records, explained.
-        claims: record sequences that the transcript claims, by chip, with the boot.
-        spans: steps trained on each chip and boot, by the claims of the segment that trained them.
+        claims: record sequences that the transcript claims, by segment and chip, with the boot.
+        spans: replayed steps of each segment on its one chip and boot, between its first and its last claim.
         steps: steps trained, redone ones included.
         replayed_steps: steps replayed.
         step_cpu_s: least CPU seconds a step needs, measured in replay.
@@ -96,29 +104,20 @@ class RunAudit:
             **self.__dict__,
             "chips": list(self.chips),
             "begins_as": list(self.begins_as),
-            "findings": [finding.as_dict() for finding in self.findings],
+            "findings": [finding.as_dict() | {"reason": _encodable(finding.reason)} for finding in self.findings],
             "records": [record.as_dict() for record in self.records],
             "claims": list(self.claims),
             "spans": list(self.spans),
         }
 
 
-def lower_envelope(step_cpu_s: Sequence[float]) -> float:
-    """Returns the least mean CPU time a step over blocks of ten: what the declared steps need at least.
-
-    The spread between blocks is the honest slack; taking the least charges it to the operator instead of forgiving
-    it (protocol section 4.4).
-    """
-    blocks = [step_cpu_s[i : i + BLOCK_STEPS] for i in range(0, len(step_cpu_s), BLOCK_STEPS)]
-    whole = [block for block in blocks if len(block) == BLOCK_STEPS] or blocks
-    return min((sum(block) / len(block) for block in whole if block), default=0.0)
-
-
 def audit_run(
     transcript: Transcript,
-    tables: Mapping[tuple[str, int], LeafTable],
+    tables: Mapping[Place, LeafTable],
     *,
     drawn: Callable[[str, int], bool] = lambda chip, sequence: True,
+    whole: bool = True,
+    before: Sequence[Finding] = (),
     core: int | None = None,
     scratch: Path | None = None,
     data: Path | None = None,
@@ -129,36 +128,27 @@ def audit_run(
 
     Args:
         transcript: the opened run.
-        tables: leaf tables by chip and sequence, already checked against the signed roots.
+        tables: leaf tables by chip, boot and sequence, already checked against the signed roots.
         drawn: which records are audited.
+        whole: replay every step, from the seed on. The stretches after freezes alone are where the operator knows
+            that somebody will look: steps between them stay a claim, and cover nothing.
+        before: findings on the transcript made before; with a failure among them nothing is replayed.
         core: processor that the chip was, so that times compare.
         scratch: folder for temporary files.
         data: the training data as handed over, if not at its committed path.
         observer: called with the sandbox's process id while replay runs (to measure its memory).
         baseline: returns the most non-zero bytes that the observer saw the replayed program hold.
     """
-    findings = [*check_journal(transcript), check_environment(transcript)]
+    common = _common(transcript)
+    if _failed(before):
+        return _rejected(common, before)
+    findings = [*before, *check_journal(transcript), check_environment(transcript)]
     findings.append(check_initial_state(transcript, core=core, scratch=scratch))
-    public = transcript.commitment.payload if transcript.commitment else {}
-    declared = public.get("declared") or {}
-    common: dict[str, Any] = {
-        "run": transcript.run,
-        "chips": tuple(str(chip) for chip in public.get("chips", [])),
-        "claims": tuple(
-            {"chip": f.chip, "boot": f.boot, "first": f.first, "last": f.last, "step": f.step}
-            for f in transcript.freezes
-        ),
-        "spans": tuple(_spans(transcript)),
-        "steps": transcript.steps_taken,
-        "declared_flop_per_step": float(declared.get("flop_per_step") or 0.0),
-        "parent": declared.get("parent"),
-        "format": _format(transcript),
-    }
-    wanted = [f for f in transcript.freezes if any(drawn(f.chip, s) for s in range(f.first, f.last + 1))]
-    failed = [f for f in findings if f.outcome is Outcome.FAIL]
-    if failed:
+    if _failed(findings):
         return _rejected(common, findings)
-    plan = plan_freezes(transcript, wanted)
+    records = _Records(tables, drawn)
+    wanted = [freeze for freeze in transcript.freezes if any(True for _ in records.of(freeze))]
+    plan = plan_audit(transcript, wanted, whole=whole)
     try:
         with replay(
             transcript,
@@ -171,22 +161,79 @@ def audit_run(
             scratch=scratch,
             observer=observer,
         ) as outcome:
-            findings += compare_replay(transcript, outcome)
-            records = tuple(_explain_all(transcript, outcome, wanted, tables, drawn, data))
+            findings += [*compare_replay(transcript, outcome), *check_states(transcript, outcome, plan)]
+            explained = tuple(_explain_all(transcript, outcome, wanted, records, data))
     except WeighbridgeError as error:
-        findings.append(_failed_replay(transcript, str(error)))
+        findings.append(failed_replay(transcript, f"the run could not be replayed: {error}"))
         return _rejected(common, findings)
+    step_cpu_s, doubts = step_cpu(transcript, outcome)
+    findings += doubts
     return RunAudit(
-        **common,
-        accepted=not any(f.outcome is Outcome.FAIL for f in findings),
+        **common | {"spans": tuple(spans(transcript, plan))},
+        accepted=not _failed(findings),
         findings=tuple(findings),
-        records=records,
+        records=explained,
         replayed_steps=plan.steps,
-        step_cpu_s=lower_envelope(outcome.step_cpu_s),
+        step_cpu_s=step_cpu_s,
         flop_per_step=outcome.flop_per_step or 0.0,
         startup_cpu_s=outcome.startup_cpu_s,
-        baseline_bytes=_beside(baseline(), records),
+        baseline_bytes=_beside(baseline(), explained),
     )
+
+
+def _failed(findings: Sequence[Finding]) -> bool:
+    return any(finding.outcome is Outcome.FAIL for finding in findings)
+
+
+def _encodable(text: str) -> str:
+    """Returns text that can be signed: an operator's own words may hold what UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _amount(value: object) -> float:
+    """Returns a declared figure; 0 for what is none."""
+    figure = value if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    return float(figure) if 0 <= figure < 1e300 else 0.0
+
+
+def _common(transcript: Transcript) -> dict[str, Any]:
+    """Returns what an audit says of a run whether or not it is accepted; figures beyond all sense are left out."""
+    public = transcript.commitment.payload if transcript.commitment else {}
+    declared = public.get("declared")
+    declared = declared if isinstance(declared, dict) else {}
+    chips = public.get("chips")
+    parent = declared.get("parent")
+    claims: list[dict[str, Any]] = [
+        {"segment": number, "chip": f.chip, "boot": f.boot, "first": f.first, "last": f.last, "step": f.step}
+        for number, f in freezes_by_segment(transcript)
+    ]
+    return {
+        "run": transcript.run,
+        "chips": tuple(chip for chip in chips if isinstance(chip, str)) if isinstance(chips, list) else (),
+        "claims": tuple(c for c in claims if all(type(v) is str or 0 <= v <= _LARGEST_NUMBER for v in c.values())),
+        "spans": (),
+        "steps": transcript.steps_taken,
+        "declared_flop_per_step": _amount(declared.get("flop_per_step")),
+        "parent": parent if isinstance(parent, str) else None,
+        "format": _format(transcript),
+    }
+
+
+class _Records:
+    """The drawn snapshot records whose leaf tables are at hand."""
+
+    def __init__(self, tables: Mapping[Place, LeafTable], drawn: Callable[[str, int], bool]) -> None:
+        self._tables = tables
+        self._by_boot: dict[tuple[str, int], list[int]] = {}
+        for chip, boot, sequence in sorted(tables):
+            if drawn(chip, sequence):
+                self._by_boot.setdefault((chip, boot), []).append(sequence)
+
+    def of(self, freeze: Freeze) -> Iterator[tuple[int, LeafTable]]:
+        """Yields those that a claim names. The range claimed may be absurd: only records that exist are walked."""
+        for sequence in self._by_boot.get((freeze.chip, freeze.boot), ()):
+            if freeze.first <= sequence <= freeze.last:
+                yield sequence, self._tables[freeze.chip, freeze.boot, sequence]
 
 
 _FORMATS = {torch.float64: "fp64", torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -200,16 +247,6 @@ def _format(transcript: Transcript) -> str:
         return "fp32"
     present = {tensor.dtype for name, tensor in state.tensors.items() if "/parameter/" in name}
     return next((word for dtype, word in _FORMATS.items() if dtype in present), "fp32")
-
-
-def _spans(transcript: Transcript) -> Iterator[dict[str, Any]]:
-    """Yields the steps of each segment with the one chip and boot that its freezes name; others cover no chip."""
-    for segment in transcript.segments:
-        places = {(e.data["chip"], e.data["boot"]) for e in segment.events if e.type == "freeze"}
-        if len(places) == 1:
-            chip, boot = next(iter(places))
-            steps = sum(1 for event in segment.events if event.type == "step")
-            yield {"chip": str(chip), "boot": int(boot), "steps": steps}
 
 
 def _beside(nonzero: int, records: Sequence[RecordAudit]) -> int:
@@ -232,31 +269,20 @@ def _rejected(common: Mapping[str, Any], findings: Sequence[Finding]) -> RunAudi
     )
 
 
-def _failed_replay(transcript: Transcript, reason: str) -> Finding:
-    return Finding(
-        check="transcript.replay",
-        subject=transcript.run,
-        outcome=Outcome.FAIL,
-        reason=f"the run could not be replayed: {reason}",
-        evidence=(transcript.commitment.id,) if transcript.commitment else (),
-        redo=f"weighbridge transcript verify {transcript.folder.name}",
-    )
-
-
 def _explain_all(
     transcript: Transcript,
     outcome: Replay,
     freezes: Sequence[Freeze],
-    tables: Mapping[tuple[str, int], LeafTable],
-    drawn: Callable[[str, int], bool],
+    records: _Records,
     data: Path | None,
 ) -> Iterator[RecordAudit]:
     arrays = _committed_arrays(transcript, data) if any(f.data for f in freezes) else {}
+    done: set[tuple[str, int]] = set()
     for freeze in freezes:
         candidates = [list(_placed(freeze, outcome.captured(step), arrays)) for step in freeze.candidates]
-        for sequence in range(freeze.first, freeze.last + 1):
-            table = tables.get((freeze.chip, sequence))
-            if table is not None and drawn(freeze.chip, sequence):
+        for sequence, table in records.of(freeze):
+            if (freeze.chip, sequence) not in done:  # of two claims on one record the first counts
+                done.add((freeze.chip, sequence))
                 yield RecordAudit(
                     chip=freeze.chip,
                     sequence=sequence,
@@ -274,14 +300,18 @@ def _committed_arrays(transcript: Transcript, data: Path | None) -> dict[str, me
 
 
 def _placed(freeze: Freeze, state: TrainingState, arrays: Mapping[str, memoryview]) -> Iterator[PlacedBytes]:
-    for name, address, size in freeze.layout:
-        tensor = state.tensors.get(name)
-        if tensor is not None and tensor.numel() * tensor.element_size() == size:
-            yield PlacedBytes(_kind(name), address, tensor_bytes(tensor))
-    for name, address, size in freeze.data:
-        content = arrays.get(name)
-        if content is not None and len(content) == size:
-            yield PlacedBytes("data", address, content)
+    """Yields the replayed tensors at the addresses claimed for them; weights without a fitting claim lie nowhere."""
+    claimed: dict[str, tuple[int, int]] = {}
+    for name, address, size in (*freeze.layout, *freeze.data):
+        claimed.setdefault(name, (address, size))
+    contents = {name: tensor_bytes(tensor) for name, tensor in state.tensors.items()}
+    for name, content in (*contents.items(), *arrays.items()):
+        address, size = claimed.get(name, (0, -1))
+        kind = "data" if name in arrays and name not in contents else _kind(name)
+        if size == len(content):
+            yield PlacedBytes(kind, address, content, name)
+        elif kind == "weights":
+            yield PlacedBytes(kind, None, content, name)
 
 
 def _kind(name: str) -> str:

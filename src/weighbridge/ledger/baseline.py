@@ -17,9 +17,9 @@ from weighbridge.mechanisms.chip.memory import MemoryReader
 
 __all__ = ["MemoryWatch"]
 
-_FIRST_SECONDS = 2.5
-_EVERY_SECONDS = 1.0
-_MOST = 15
+_FIRST_SECONDS = 1.5
+_EVERY_SECONDS = 0.7
+_MOST = 25
 
 
 class MemoryWatch:

@@ -70,7 +70,12 @@ def _check_signature(folder: Path, roots: TrustRoots) -> Finding:
         raw = (folder / SIGNATURE).read_bytes()
     except OSError as error:
         raise EvidenceError("has no readable signature", where=folder, field=SIGNATURE) from error
-    statement = verify_statement(raw, roots, kind=KIND, role="inspector")
+    try:
+        statement = verify_statement(raw, roots, kind=KIND, role="inspector")
+    except EvidenceError as error:
+        raise EvidenceError(
+            f"is not an inspector's signature that the trust roots vouch for: {error}", where=folder / SIGNATURE
+        ) from error
     subjects = statement.payload.get("subject")
     for name in (MANIFEST, REPORT):
         expected = _digest_of(subjects, name)
@@ -100,8 +105,10 @@ def _digest_of(subjects: Any, name: str) -> str:
 def _check_files(folder: Path) -> Finding:
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EvidenceError("is not JSON", where=folder / MANIFEST) from error
+    if not isinstance(listed, dict):
+        raise EvidenceError("is not a list of files", where=folder / MANIFEST)
     present = manifest_of(folder)
     for name in sorted(set(listed) - set(present)):
         raise EvidenceError("is listed in the manifest and missing", where=folder / name)

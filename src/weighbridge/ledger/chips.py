@@ -1,21 +1,31 @@
 """What one chip's records say about its time, joined with what audits found in them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.account import BootUse
+from weighbridge.ledger.boots import boot_use, gap_after, silent
 from weighbridge.ledger.policy import Policy
+from weighbridge.ledger.records import readable
+from weighbridge.ledger.windows import Claims, Window
 from weighbridge.ledger.workspace import Logged
-from weighbridge.mechanisms.chip.record import ChipRecord, decode_record
+from weighbridge.mechanisms.chip.record import ChipRecord
 
 __all__ = ["ChipTime", "RecordStatus", "chip_time"]
+
+_MOST_MISSING = 1_000_000
+"""Missing records counted at most: a number in a record may be absurd, and one is as damning as a million."""
 
 
 @dataclass(frozen=True)
 class RecordStatus:
-    """One record and what became of it: ``matched``, ``unmatched``, ``outside`` (charged), ``boot``, ..."""
+    """One record and what became of it.
+
+    ``matched``, ``unmatched``, ``claimed`` (in a window, not drawn for audit), ``outside`` of all windows (its time is
+    charged), ``answered`` for a challenge, or the record's own reason.
+    """
 
     record: ChipRecord
     statement_id: str
@@ -50,7 +60,20 @@ class RecordStatus:
 
 @dataclass(frozen=True)
 class ChipTime:
-    """One chip's records, boots and samples, ready for the account."""
+    """One chip's records, boots and samples, ready for the account.
+
+    Attributes:
+        chip: chip id.
+        records: every record that can be read, and what became of it.
+        boots: what each boot was used for.
+        findings: what does not fit.
+        due: samples due in declared windows, lost and missing ones included.
+        audited: those that an audit matched.
+        unexplained: those that nothing explains.
+        windows: declared windows.
+        rate_hz: f, the lowest that a record names; 0 without records.
+        cores: processors that the chip's commands could use at most.
+    """
 
     chip: str
     records: tuple[RecordStatus, ...]
@@ -59,16 +82,9 @@ class ChipTime:
     due: int
     audited: int
     unexplained: int
+    windows: int
     rate_hz: float
-
-
-@dataclass(frozen=True)
-class _Window:
-    """The records of a boot between which declared steps may be counted."""
-
-    first: int
-    last: int
-    runs: frozenset[str]
+    cores: int
 
 
 def chip_time(
@@ -77,130 +93,206 @@ def chip_time(
     audits: Sequence[Mapping[str, Any]],
     *,
     policy: Policy,
+    began: float,
     closed: float,
     challenges: Collection[str],
+    drawn: Callable[[str, int], bool] = lambda chip, sequence: True,
 ) -> ChipTime:
     """Joins one chip's records with the audits of the runs that claim them.
 
-    A declared span of a boot reaches from the last sample before the first claimed one to the first sample after
-    the last claimed one. Samples outside it are not counted, because all chip-time outside it is charged in full;
-    inside it every sample counts, and those that no audit matched are unexplained.
+    Samples outside the declared windows are not counted, because all chip-time outside is charged in full; inside,
+    every sample counts, and one that is missing, lost, claimed twice or not matched though drawn is unexplained. That
+    an operator chooses windows on seeing its samples is allowed for in :mod:`weighbridge.ledger.account`.
 
     Args:
         chip: chip id.
         logged: its record statements, in the order of the log.
         audits: payloads of the run audits.
         policy: the logged plan.
+        began: when the plan was logged, by the log's clock.
         closed: when the inspection closed, by the log's clock.
         challenges: nonces that the inspector gave this chip.
+        drawn: which records were to be audited.
     """
-    pairs = sorted(((decode_record(item.statement), item) for item in logged), key=lambda p: p[0].sequence)
-    matched, claims = _claims(chip, audits)
-    findings: list[Finding] = []
-    statuses: list[RecordStatus] = []
+    pairs = readable(logged)
+    claims = Claims(chip, audits)
+    judge = _Judge(claims, policy, drawn)
     boots: list[BootUse] = []
-    due = audited = unexplained = 0
-    numbers = sorted({record.boot for record, _ in pairs if record.reason != "challenge"})
-    for number in numbers:
+    findings: list[Finding] = []
+    starts = [(r, item) for r, item in pairs if r.reason == "boot"]
+    for number in sorted({record.boot for record, _ in pairs if record.reason != "challenge"}):
         members = [(r, item) for r, item in pairs if r.boot == number and r.reason != "challenge"]
-        samples = [r for r, _ in members if r.reason == "sample"]
-        window = _window(samples, claims)
-        inside = {r.sequence for r in samples if window and window.first < r.sequence < window.last}
-        for record, item in members:
-            status = _status(record, inside, window, matched)
-            audit, detail = matched.get(record.sequence, (None, {}))
-            statuses.append(
-                RecordStatus(record, item.statement.id, item.time, status, audit, detail.get("share"), _bytes(detail))
-            )
-            if record.sequence in inside:
-                due += 1
-                audited += status == "matched"
-                unexplained += status == "unmatched"
-            if status == "unmatched":
-                findings.append(_unmatched(record, item, window is not None, detail))
-            elif status == "matched":
-                findings += _bytes_finding(record, item, detail, audits, audit, policy)
-        later = [item.time for r, item in pairs if r.boot > number and r.reason == "boot"]
-        use, more = _boot_use(chip, number, members, window, audits, policy, min([*later, closed]))
+        windows = judge.boot(members, [record.sequence for record, _ in pairs])
+        tail = gap_after(members, [(r, item) for r, item in starts if r.boot > number], closed)
+        use, more = boot_use(chip, members, windows, tail_s=tail, policy=policy)
         boots.append(use)
         findings += more
-        lost = sum(r.lost for r, _ in pairs if r.boot == number + 1 and r.reason == "boot")
-        due, unexplained = due + lost, unexplained + lost
-    answered = {r.nonce for r, _ in pairs if r.reason == "challenge"}
-    for record, item in pairs:
-        if record.reason == "challenge":
-            statuses.append(RecordStatus(record, item.statement.id, item.time, "answered"))
-    findings += _closing(chip, challenges, answered)
-    if not set(challenges) <= answered or not challenges:
-        last = max((item.time for _, item in pairs), default=None)
-        boots.append(_silent(chip, closed - last if last is not None else 0.0))
-    statuses.sort(key=lambda s: s.record.sequence)
-    rates = [r.rate_hz for r, _ in pairs]
+    judge.lost(sum(record.lost for record, _ in starts))
+    answered = [(r, item) for r, item in pairs if r.reason == "challenge"]
+    judge.statuses += [RecordStatus(r, item.statement.id, item.time, "answered") for r, item in answered]
+    open_nonces = set(challenges) - {record.nonce for record, _ in answered}
+    findings += _closing(chip, challenges, open_nonces)
+    cores = max((use.cores for use in boots), default=1)
+    vouched = bool(challenges) and not open_nonces
+    unseen = _unseen(boots, pairs, began=began, closed=closed, vouched=vouched)
+    boots.append(silent(chip, unseen * cores, "nothing shows what the chip did in this time, up to the close"))
     return ChipTime(
-        chip,
-        tuple(statuses),
-        tuple(boots),
-        tuple(findings),
-        due,
-        audited,
-        unexplained,
-        min(rates) if rates else 0.0,
+        chip=chip,
+        records=tuple(sorted(judge.statuses, key=lambda status: status.record.sequence)),
+        boots=tuple(boots),
+        findings=(*judge.findings, *findings),
+        due=judge.due,
+        audited=judge.audited,
+        unexplained=judge.unexplained,
+        windows=judge.windows,
+        rate_hz=min((record.rate_hz for record, _ in pairs), default=0.0),
+        cores=cores,
     )
 
 
-def _claims(
-    chip: str, audits: Sequence[Mapping[str, Any]]
-) -> tuple[dict[int, tuple[str, Mapping[str, Any]]], dict[int, str]]:
-    """Returns matched records by sequence, and the accepted run that claims each sequence.
+def _unseen(
+    boots: Sequence[BootUse],
+    pairs: Sequence[tuple[ChipRecord, Logged]],
+    *,
+    began: float,
+    closed: float,
+    vouched: bool,
+) -> float:
+    """Returns seconds of the window of which nothing shows what the chip did.
 
-    A record that two runs claim explains neither: one record, one run.
+    A chip that answered every challenge owes only the time since its last record. Of another, more records may exist;
+    when one was logged says little of when it was made, so all counts beyond the ticks that it admits to.
     """
-    explained: dict[int, tuple[str, Mapping[str, Any]]] = {}
-    claimed: dict[int, list[str]] = {}
-    for audit in audits:
-        if not audit["accepted"]:
-            continue
-        for claim in audit["claims"]:
-            if claim["chip"] == chip:
-                for sequence in range(claim["first"], claim["last"] + 1):
-                    claimed.setdefault(sequence, []).append(audit["run"])
-        for record in audit["records"]:
-            if record["chip"] == chip:
-                explained[record["sequence"]] = (audit["run"], record)
-    single = {sequence: runs[0] for sequence, runs in claimed.items() if len(runs) == 1}
-    return {s: e for s, e in explained.items() if s in single}, single
+    rest = max(0.0, closed - max([began, *(item.time for _, item in pairs)]))
+    if vouched:
+        return rest
+    shown = sum((use.active_s + use.tail_s) / use.cores for use in boots)
+    frozen = sum(record.freeze_ns for record, _ in pairs) / 1e9
+    return max(rest, closed - began - shown - frozen)
 
 
-def _window(samples: Sequence[ChipRecord], claims: Mapping[int, str]) -> _Window | None:
-    claimed = [r.sequence for r in samples if r.sequence in claims]
-    if not claimed:
-        return None
-    before = [r.sequence for r in samples if r.sequence < claimed[0]]
-    after = [r.sequence for r in samples if r.sequence > claimed[-1]]
-    return _Window(
-        before[-1] if before else -1,
-        after[0] if after else 1 << 62,
-        frozenset(claims[sequence] for sequence in claimed),
-    )
+class _Judge:
+    """Gives every sample of a chip its status, boot by boot, and counts."""
+
+    def __init__(self, claims: Claims, policy: Policy, drawn: Callable[[str, int], bool]) -> None:
+        self._claims, self._policy, self._drawn = claims, policy, drawn
+        self.statuses: list[RecordStatus] = []
+        self.findings: list[Finding] = []
+        self.due = self.audited = self.unexplained = self.windows = 0
+
+    def boot(self, members: Sequence[tuple[ChipRecord, Logged]], known: Sequence[int]) -> list[Window]:
+        """Judges one boot's records and returns its windows; ``known`` has every number that a record carries."""
+        samples = [record for record, _ in members if record.reason == "sample"]
+        windows = list(self._claims.windows(samples))
+        self.windows += len(windows)
+        for window in windows:
+            first, last = window.first.sequence, window.last.sequence
+            present = sum(1 for sequence in known if first <= sequence <= last)
+            self.lost(min(last - first + 1 - present, _MOST_MISSING))
+        for record, item in members:
+            if record.reason != "sample":
+                self._note(record, item, record.reason)
+            elif any(window.holds(record) for window in windows):
+                self._inside(record, item)
+            else:
+                self._note(record, item, "outside" if windows else "unmatched")
+                if not windows:
+                    self._unmatched(
+                        record,
+                        item,
+                        "memory that no accepted transcript explains: nothing declared ran on this chip in this boot",
+                    )
+        return windows
+
+    def lost(self, count: int) -> None:
+        """Counts samples that fell due and of which there is no record."""
+        self.due += count
+        self.unexplained += count
+
+    def _inside(self, record: ChipRecord, item: Logged) -> None:
+        self.due += 1
+        owners = sorted(self._claims.owners(record))
+        run = owners[0][0] if len(owners) == 1 else None
+        detail = self._claims.found(run, record) if run is not None else None
+        if run is not None and detail is None and not self._drawn(record.chip, record.sequence):
+            self._note(record, item, "claimed", run)
+            return
+        reason = _why_unexplained(owners, detail)
+        beyond = self._beyond(record, item, run, detail) if run is not None and detail and not reason else None
+        if reason is None and beyond is None:
+            self.audited += 1
+            self._note(record, item, "matched", run, detail)
+            return
+        self.unexplained += 1
+        self._note(record, item, "unmatched", run, detail)
+        if beyond is not None:
+            self.findings.append(beyond)
+        else:
+            self._unmatched(record, item, reason or "", share=detail["share"] if detail else None)
+
+    def _note(
+        self,
+        record: ChipRecord,
+        item: Logged,
+        status: str,
+        run: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        share = detail["share"] if detail else None
+        explained = _bytes(detail) if detail else {}
+        self.statuses.append(RecordStatus(record, item.statement.id, item.time, status, run, share, explained))
+
+    def _unmatched(self, record: ChipRecord, item: Logged, reason: str, *, share: float | None = None) -> None:
+        self.findings.append(
+            Finding(
+                check="match.record",
+                subject=record.name,
+                outcome=Outcome.FAIL,
+                reason=reason,
+                figure=share,
+                unit=None if share is None else "share",
+                evidence=(item.statement.id,),
+                redo="weighbridge assess .",
+            )
+        )
+
+    def _beyond(self, record: ChipRecord, item: Logged, run: str, detail: Mapping[str, Any]) -> Finding | None:
+        """Returns what is wrong with a record's unexplained bytes: too many, or no yardstick to compare with."""
+        baseline = self._claims.runs[run]["baseline_bytes"]
+        excess = detail["unexplained_bytes"] - baseline
+        if baseline and excess <= self._policy.unexplained_limit_bytes:
+            return None
+        parameters = excess / 16
+        return Finding(
+            check="match.unexplained-bytes",
+            subject=record.name,
+            outcome=Outcome.FAIL if baseline else Outcome.INCONCLUSIVE,
+            reason=f"{excess / 1e6:.0f} MB of non-zero memory beyond what the declared program holds when replayed:"
+            f" room to train a model of {parameters:.2g} parameters beside the declared one"
+            if baseline
+            else "the replay was too short to measure what the declared program holds, so what lay beside the declared"
+            " weights cannot be judged: the record counts as unexplained",
+            figure=float(excess) if baseline else None,
+            unit="byte" if baseline else None,
+            hidden_flop=120.0 * parameters**2 if baseline else None,
+            evidence=(item.statement.id,),
+        )
 
 
-def _status(
-    record: ChipRecord,
-    inside: Collection[int],
-    window: _Window | None,
-    matched: Mapping[int, tuple[str, Mapping[str, Any]]],
-) -> str:
-    if record.reason != "sample":
-        return record.reason
-    if record.sequence in inside:
-        found = matched.get(record.sequence)
-        return "matched" if found is not None and found[1]["matched"] else "unmatched"
-    return "outside" if window else "unmatched"
+def _why_unexplained(owners: Sequence[tuple[str, int]], detail: Mapping[str, Any] | None) -> str | None:
+    if len(owners) > 1:
+        names = " and ".join(f"{run[:16]} (segment {segment})" for run, segment in owners[:2])
+        return f"claimed by run {names}: one record explains one process, so it explains neither"
+    if not owners:
+        return "a freeze inside the declared span that no transcript explains"
+    if detail is None:
+        return f"claimed by run {owners[0][0][:16]}, but its leaf table or salt is missing or not the signed one"
+    if not detail["matched"]:
+        return f"only {detail['share']:.0%} of the declared weights were resident at this freeze"
+    return None
 
 
 def _bytes(detail: Mapping[str, Any]) -> dict[str, int]:
-    if not detail:
-        return {}
     return {
         **detail["explained_bytes"],
         "zero": detail["zero_bytes"],
@@ -209,181 +301,13 @@ def _bytes(detail: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _unmatched(record: ChipRecord, item: Logged, declared: bool, detail: Mapping[str, Any]) -> Finding:
-    if detail:
-        reason = f"only {detail['share']:.0%} of the declared weights were resident at this freeze"
-    elif declared:
-        reason = "a freeze inside the declared span that no transcript explains"
-    else:
-        reason = "memory that no accepted transcript explains: nothing declared ran on this chip in this boot"
-    return Finding(
-        check="match.record",
-        subject=record.name,
-        outcome=Outcome.FAIL,
-        reason=reason,
-        figure=detail.get("share") if detail else None,
-        unit="share" if detail else None,
-        evidence=(item.statement.id,),
-        redo=f"weighbridge assess . --chip {record.chip[:16]}",
-    )
-
-
-def _bytes_finding(
-    record: ChipRecord,
-    item: Logged,
-    detail: Mapping[str, Any],
-    audits: Sequence[Mapping[str, Any]],
-    run: str | None,
-    policy: Policy,
-) -> list[Finding]:
-    baseline = next((a["baseline_bytes"] for a in audits if a["run"] == run), 0)
-    excess = detail["unexplained_bytes"] - baseline
-    if not baseline or excess <= policy.unexplained_limit_bytes:
-        return []
-    parameters = excess / 16
-    return [
-        Finding(
-            check="match.unexplained-bytes",
-            subject=record.name,
-            outcome=Outcome.FAIL,
-            reason=(
-                f"{excess / 1e6:.0f} MB of non-zero memory beyond what the declared program holds when replayed:"
-                f" room to train a model of {parameters:.2g} parameters beside the declared one"
-            ),
-            figure=float(excess),
-            unit="byte",
-            hidden_flop=120.0 * parameters**2,
-            evidence=(item.statement.id,),
-        )
-    ]
-
-
-def _boot_use(
-    chip: str,
-    number: int,
-    members: Sequence[tuple[ChipRecord, Logged]],
-    window: _Window | None,
-    audits: Sequence[Mapping[str, Any]],
-    policy: Policy,
-    until: float,
-) -> tuple[BootUse, list[Finding]]:
-    first, last = members[0][0], members[-1][0]
-    active = (last.active_ns - first.active_ns) / 1e9
-    cores = max(1, last.cores)
-    trusted_count = last.accounting == "cgroup2"
-    compute = last.cpu_ns / 1e9 / cores if trusted_count else active
-    tail = 0.0 if last.reason == "shutdown" else max(0.0, until - members[-1][1].time)
-    evidence = tuple(item.statement.id for _, item in members)
-    if window is None:
-        busy = last.cpu_ns / 1e9
-        use = BootUse(
-            chip=chip,
-            boot=number,
-            active_s=active,
-            compute_s=compute,
-            needed_s=0.0,
-            declared_active_s=0.0,
-            tail_s=tail,
-            use="uncovered",
-            evidence=evidence,
-            reason=f"nothing declared explains this boot; {busy:.1f} s of CPU time were used",
-        )
-        return use, []
-
-    def reading(record: ChipRecord) -> float:
-        return record.cpu_ns / 1e9 / cores if trusted_count else (record.active_ns - first.active_ns) / 1e9
-
-    by_sequence = {r.sequence: r for r, _ in members}
-    begin = reading(by_sequence[window.first]) if window.first in by_sequence else 0.0
-    end = reading(by_sequence[window.last]) if window.last in by_sequence else compute
-    concerned = [audit for audit in audits if audit["run"] in window.runs]
-    steps, needed = 0, 0.0
-    for audit in concerned:
-        taken = sum(s["steps"] for s in audit["spans"] if s["chip"] == chip and s["boot"] == number)
-        steps += taken
-        needed += audit["step_cpu_s"] * taken / cores
-    names = ", ".join(sorted(run[:16] for run in window.runs))
-    use = BootUse(
-        chip=chip,
-        boot=number,
-        active_s=active,
-        compute_s=compute,
-        needed_s=min(needed, max(0.0, end - begin)),
-        declared_active_s=active,
-        tail_s=tail,
-        use="declared run",
-        evidence=evidence,
-        reason=f"{steps} declared steps of run {names}, which need {needed:.1f} chip-seconds in replay",
-    )
-    startup = min((audit["startup_cpu_s"] for audit in concerned), default=0.0)
-    return use, _time_finding(use, startup, steps, needed, policy)
-
-
-def _time_finding(use: BootUse, startup_s: float, steps: int, needed: float, policy: Policy) -> list[Finding]:
-    """Compares signed CPU time a step with what replay needs, start-up set aside."""
-    if steps == 0 or needed <= 0:
-        return []
-    spent = max(0.0, use.compute_s - startup_s)
-    ratio = spent / needed
-    if ratio > policy.cpu_ratio_limit:
-        outcome = Outcome.FAIL
-        reason = (
-            f"signed CPU time a step is {ratio:.2f} times what replay needs"
-            f" ({spent / steps:.3f} s against {needed / steps:.3f} s): the chip did more than it declared"
-        )
-    elif ratio < 1 / policy.cpu_ratio_limit:
-        outcome = Outcome.FAIL
-        reason = (
-            f"signed CPU time a step is {ratio:.2f} times what replay needs: the declared steps cannot all have"
-            " run here, or the program works harder when it is replayed"
-        )
-    else:
-        outcome, reason = Outcome.PASS, f"signed CPU time a step is {ratio:.2f} times what replay needs"
-    return [
-        Finding(
-            check="account.time-per-step",
-            subject=use.chip,
-            outcome=outcome,
-            reason=reason,
-            figure=ratio,
-            unit="ratio",
-            evidence=use.evidence[-1:],
-        )
-    ]
-
-
-def _closing(chip: str, challenges: Collection[str], answered: Collection[str]) -> list[Finding]:
-    open_nonces = [nonce for nonce in challenges if nonce not in answered]
+def _closing(chip: str, challenges: Collection[str], open_nonces: Collection[str]) -> list[Finding]:
     if not challenges:
-        return [
-            Finding(
-                check="inspection.challenge",
-                subject=chip,
-                outcome=Outcome.INCONCLUSIVE,
-                reason="the chip was not challenged when the inspection closed: later records could be missing",
-            )
-        ]
-    return [
-        Finding(
-            check="inspection.challenge",
-            subject=chip,
-            outcome=Outcome.FAIL if open_nonces else Outcome.PASS,
-            reason="the chip did not answer the inspector's closing challenge"
-            if open_nonces
-            else "the chip answered the closing challenge with its next counter, so no record is missing at the end",
-        )
-    ]
-
-
-def _silent(chip: str, seconds: float) -> BootUse:
-    return BootUse(
-        chip=chip,
-        boot=-1,
-        active_s=seconds,
-        compute_s=seconds,
-        needed_s=0.0,
-        declared_active_s=0.0,
-        tail_s=0.0,
-        use="silent",
-        reason="between the last record and the close nothing shows what the chip did",
-    )
+        outcome = Outcome.INCONCLUSIVE
+        reason = "the chip was not challenged when the inspection closed: later records could be missing"
+    elif open_nonces:
+        outcome, reason = Outcome.FAIL, "the chip did not answer the inspector's closing challenge"
+    else:
+        outcome = Outcome.PASS
+        reason = "the chip answered the closing challenge with its next counter, so no record is missing at the end"
+    return [Finding(check="inspection.challenge", subject=chip, outcome=outcome, reason=reason)]

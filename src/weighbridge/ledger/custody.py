@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from weighbridge.errors import WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.ledger.runs import named_chips
 from weighbridge.ledger.workspace import Workspace
-from weighbridge.mechanisms.chip.record import decode_record
-from weighbridge.mechanisms.registry.custody import CustodyEvent, History, Status
-from weighbridge.mechanisms.registry.epcis import read_event
+from weighbridge.mechanisms.chip.record import claimed_name
+from weighbridge.mechanisms.registry.custody import CustodyEvent, History
+from weighbridge.mechanisms.registry.epcis import Step, read_event
 from weighbridge.mechanisms.registry.findings import judge, judge_serials
 from weighbridge.mechanisms.registry.fold import fold
 
@@ -47,11 +49,13 @@ class Holdings:
         return self.findings.get(operator, ())
 
 
-def holdings(workspace: Workspace, operators: Collection[str], *, closed: float) -> Holdings:
+def holdings(workspace: Workspace, operators: Collection[str], *, began: float, closed: float) -> Holdings:
     """Works out who answers for each chip at any time of the window, from the log's custody events and records.
 
-    An operator answers for a chip that it held at any time up to the close, one that was shipped to it, and one that
-    its own runs name. A chip that speaks and is nobody's stays unattributed, and is reported so.
+    An operator answers for a chip that it held at any time between plan and close, one that was shipped to it by
+    somebody who is not inspected himself, and one that its own runs name. It stops answering when somebody else's
+    receipt is in the log: what time that gives itself counts only if it is later. A chip that speaks and is nobody's
+    stays unattributed, and is reported so.
     """
     histories = _histories(workspace)
     speaking = workspace.chip_records()
@@ -59,23 +63,25 @@ def holdings(workspace: Workspace, operators: Collection[str], *, closed: float)
     unlisted: dict[str, list[str]] = {name: [] for name in operators}
     findings: dict[str, list[Finding]] = {name: [] for name in operators}
     for chip, history in sorted(histories.items()):
-        holders = {state.holder for state in history.states if state.since <= closed}
-        last = history.at(closed)
-        addressee = last.addressee if last is not None and last.status is Status.IN_TRANSIT else None
+        holders, gone = _holders(workspace, history, began, closed)
+        addressees = {
+            event.body.other
+            for event in history.events
+            if event.body.step is Step.SHIPPED and event.speaks_for_party and event.body.party not in operators
+        }
         for name in operators:
             if name in holders:
                 listed[name].append(chip)
-            elif name == addressee or name in {event.body.other for event in history.events}:
+            elif name in addressees and name not in gone:
                 unlisted[name].append(chip)
             else:
                 continue
             findings[name] += list(judge(history, now=closed))
             findings[name] += _speaks_out_of_turn(workspace, chip, history)
     for item in workspace.of_kind("run-commitment"):
-        named = item.payload.get("chips")
         name = item.statement.issuer
-        for chip in named if isinstance(named, list) else []:
-            if name in listed and isinstance(chip, str) and chip not in (*listed[name], *unlisted[name]):
+        for chip in named_chips(item):
+            if name in listed and chip not in (*listed[name], *unlisted[name]):
                 unlisted[name].append(chip)
     for name, chips in unlisted.items():
         for chip in chips:
@@ -92,13 +98,31 @@ def holdings(workspace: Workspace, operators: Collection[str], *, closed: float)
     )
 
 
+def _holders(workspace: Workspace, history: History, began: float, closed: float) -> tuple[set[str], set[str]]:
+    """Returns who held a chip at any time of the window, and who had passed it on before."""
+    holders, gone = set(), set()
+    for state, following in zip(history.states, [*history.states[1:], None], strict=True):
+        if following is not None and following.holder != state.holder:
+            logged = [workspace.by_id[e].time for e in following.evidence if e in workspace.by_id]
+            if max([following.since, *logged]) < began:
+                gone.add(state.holder)
+                continue
+        if state.since <= closed:
+            holders.add(state.holder)
+    return holders, gone - holders
+
+
 def _histories(workspace: Workspace) -> dict[str, History]:
     events: dict[str, list[CustodyEvent]] = {}
     for item in workspace.of_kind("custody-event"):
         statement = item.statement
+        try:
+            body = read_event(statement.payload, where=f"statement {statement.id[:16]}")
+        except WeighbridgeError:
+            continue  # says nothing about any chip; whoever signed it is no better off
         event = CustodyEvent(
             statement=statement.id,
-            body=read_event(statement.payload, where=f"statement {statement.id[:16]}"),
+            body=body,
             issuer=statement.issuer,
             role=statement.role,
             issued_at=float(statement.issued_at),
@@ -116,7 +140,7 @@ def _speaks_out_of_turn(workspace: Workspace, chip: str, history: History) -> li
     return [
         Finding(
             check="ledger.destroyed-chip",
-            subject=decode_record(item.statement).name,
+            subject=claimed_name(item.statement),
             outcome=Outcome.FAIL,
             reason="the directory says that this chip was destroyed, and it signed a record afterwards",
             evidence=(item.statement.id, *(event.statement for event in history.events)),

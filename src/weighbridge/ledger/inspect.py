@@ -1,25 +1,26 @@
 """The inspector's work on an opened workspace: check leaf tables, draw, audit every run, find hidden parents."""
 
+import contextlib
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from weighbridge.errors import EvidenceError
-from weighbridge.evidence.draws import draw, draw_seed
+from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.audit import RunAudit, audit_run
 from weighbridge.ledger.baseline import MemoryWatch
+from weighbridge.ledger.binding import check_against_log
+from weighbridge.ledger.drawing import audit_draw
 from weighbridge.ledger.policy import Policy
-from weighbridge.ledger.records import open_tables
+from weighbridge.ledger.records import Place, open_tables
+from weighbridge.ledger.runs import named_chips
 from weighbridge.ledger.workspace import Logged, Workspace
 from weighbridge.mechanisms.chip.leaves import LeafTable
-from weighbridge.mechanisms.chip.record import decode_record
-from weighbridge.mechanisms.transcript.state import TrainingState
+from weighbridge.mechanisms.transcript.state import TrainingState, digest_tensor
 from weighbridge.mechanisms.transcript.transcript import Transcript
-from weighbridge.mechanisms.transcript.verify import same_weights
 
 __all__ = ["audit_all"]
 
@@ -51,10 +52,12 @@ def audit_all(
         cores: processors to replay on, one process each; default all that this process may use.
         scratch: folder for temporary files.
         progress: called with a line for people.
+
+    Raises:
+        EvidenceError: the plan or the close is missing, or the close reveals another key than was committed to.
     """
     policy = Policy.from_payload(workspace.single("inspection-plan").payload)
-    closed = workspace.single("inspection-close")
-    drawn = _draw(workspace, policy, bytes.fromhex(str(closed.payload["nonce_key"])), closed)
+    drawn = audit_draw(workspace, policy)
     tables = open_tables(workspace)
     opened = [_open(workspace, item, folder) for item, folder in workspace.runs()]
     places = list(cores) or sorted(os.sched_getaffinity(0))
@@ -82,62 +85,58 @@ def audit_all(
 def _open(workspace: Workspace, item: Logged, folder: Path) -> _Opened:
     try:
         return _Opened(item, folder, Transcript.open(folder, workspace.roots), None)
-    except EvidenceError as error:
-        return _Opened(item, folder, None, str(error))
+    except Exception as error:  # what an operator handed over may fail in any way, and must not stop the others' audits
+        return _Opened(item, folder, None, _words(error))
 
 
-def _draw(workspace: Workspace, policy: Policy, key: bytes, closed: Logged) -> Callable[[str, int], bool]:
-    if policy.audits is None:
-        return lambda chip, sequence: True
-    records = [decode_record(i.statement) for i in workspace.of_kind("chip-record") if i.index < closed.index]
-    population = sorted({record.name for record in records if record.reason == "sample"})
-    seed = draw_seed("audits", checkpoint_root=workspace.log.root_at(closed.index), secret=key)
-    chosen = set(draw(population, min(policy.audits, len(population)), seed=seed))
-    return lambda chip, sequence: f"{chip}#{sequence}" in chosen
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, WeighbridgeError) else f"it is malformed ({type(error).__name__}: {error})"
 
 
 def _audit(
     workspace: Workspace,
     run: _Opened,
-    tables: Mapping[tuple[str, int], LeafTable],
+    tables: Mapping[Place, LeafTable],
     drawn: Callable[[str, int], bool],
     core: int,
     scratch: Path | None,
     policy: Policy,
 ) -> RunAudit:
     if run.transcript is None:
-        return _unopened(run)
-    root = run.transcript.contents.get("data", {}).get("root")
-    handed = workspace.folder / "data" / f"{root}.npy"
-    leaf_size = next((t.leaf_size for (chip, _), t in tables.items() if chip in _chips(run)), 16_384)
-    watch = MemoryWatch(leaf_size=leaf_size)
-    return audit_run(
-        run.transcript,
-        tables,
-        drawn=drawn,
-        core=core,
-        scratch=scratch,
-        data=handed if handed.exists() else None,
-        observer=watch.observe,
-        baseline=watch.nonzero_bytes,
-    )
+        return _unopened(run, run.error or "")
+    try:
+        root = bytes.fromhex(run.transcript.contents["data"]["root"]).hex()
+        handed = workspace.folder / "data" / f"{root}.npy"
+        chips = named_chips(run.item)
+        leaf_size = next((table.leaf_size for place, table in tables.items() if place[0] in chips), 16_384)
+        watch = MemoryWatch(leaf_size=leaf_size)
+        return audit_run(
+            run.transcript,
+            tables,
+            drawn=drawn,
+            whole=policy.audits is None,
+            before=check_against_log(workspace, run.item, run.transcript),
+            core=core,
+            scratch=scratch,
+            data=handed,
+            observer=watch.observe,
+            baseline=watch.nonzero_bytes,
+        )
+    except Exception as error:  # as above
+        return _unopened(run, _words(error))
 
 
-def _chips(run: _Opened) -> list[str]:
-    return [str(chip) for chip in dict(run.item.payload).get("chips", [])]  # type: ignore[attr-defined]
-
-
-def _unopened(run: _Opened) -> RunAudit:
+def _unopened(run: _Opened, why: str) -> RunAudit:
     finding = Finding(
         check="transcript.open",
         subject=run.item.statement.id,
         outcome=Outcome.FAIL,
-        reason=f"the transcript cannot be opened: {run.error}",
+        reason=f"the transcript cannot be opened: {why}",
         evidence=(run.item.statement.id,),
     )
     return RunAudit(
         run=run.item.statement.id,
-        chips=tuple(_chips(run)),
+        chips=tuple(named_chips(run.item)),
         accepted=False,
         findings=(finding,),
         records=(),
@@ -155,34 +154,50 @@ def _unopened(run: _Opened) -> RunAudit:
     )
 
 
-def _anchored(transcript: Transcript) -> Iterator[TrainingState]:
-    """Yields every anchored state of a run, the last first: that is where another would continue."""
-    names = [str(event.data["anchor"]) for event in transcript.events if "anchor" in event.data]
-    for name in reversed(names):
+def _digest_of_weights(state: TrainingState) -> bytes:
+    """Returns a digest of a state's weights and buffers alone."""
+    parts = [
+        hashlib.sha256(name.encode()).digest() + digest_tensor(tensor)
+        for name, tensor in sorted(state.tensors.items())
+        if name.startswith("model")
+    ]
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Digests of one run's anchored weights: those before its first step, and all later ones."""
+
+    initial: bytes | None
+    later: frozenset[bytes]
+
+
+def _weights(run: _Opened) -> _Weights:
+    initial, later = None, set()
+    if run.transcript is not None:
         try:
-            yield transcript.state(name)
-        except EvidenceError:
-            continue
+            anchors = {str(e.data["anchor"]): int(e.data["step"]) for e in run.transcript.events if "anchor" in e.data}
+        except Exception:  # as above: a journal of another form has no anchors
+            anchors = {}
+        for name, step in anchors.items():
+            with contextlib.suppress(EvidenceError, ValueError):
+                digest = _digest_of_weights(run.transcript.state(name))
+                if step == 0:
+                    initial = digest
+                else:
+                    later.add(digest)
+    return _Weights(initial, frozenset(later))
 
 
 def _with_parents(opened: Sequence[_Opened], audits: Sequence[RunAudit]) -> list[RunAudit]:
-    """Looks whether a run that does not follow from its seed begins with weights that another run had."""
+    """Looks which runs begin with weights that another run had after training, whatever they say of themselves."""
+    held = [_weights(run) for run in opened]
     result = []
-    for run, audit in zip(opened, audits, strict=True):
-        underived = any(f.check == "transcript.initial-state" and f.outcome is Outcome.FAIL for f in audit.findings)
-        if run.transcript is None or not underived:
-            result.append(audit)
-            continue
-        try:
-            initial = run.transcript.state(str(run.transcript.events[0].data["anchor"]))
-        except (EvidenceError, KeyError):
-            result.append(audit)
-            continue
+    for run, audit, own in zip(opened, audits, held, strict=True):
         parents = tuple(
             other.item.statement.id
-            for other in opened
-            if other is not run and other.transcript is not None
-            if any(same_weights(initial, state) for state in _anchored(other.transcript))
+            for other, theirs in zip(opened, held, strict=True)
+            if other is not run and own.initial in theirs.later
         )
         result.append(replace(audit, begins_as=parents, findings=(*audit.findings, *_lineage(audit, parents))))
     return result
@@ -199,8 +214,3 @@ def _lineage(audit: RunAudit, parents: Sequence[str]) -> list[Finding]:
         )
         for parent in parents
     ]
-
-
-def audit_payloads(audits: Sequence[RunAudit]) -> list[dict[str, Any]]:
-    """Returns the audits as plain JSON data, as they are signed."""
-    return [audit.as_dict() for audit in audits]

@@ -1,7 +1,7 @@
 """A chip's records against its certificate, the log's times, and the leaf tables opened in the sealed room."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from weighbridge.errors import EvidenceError
@@ -14,7 +14,22 @@ from weighbridge.mechanisms.chip.record import ChipRecord, decode_record
 from weighbridge.mechanisms.chip.store import leaf_path, salt_path
 from weighbridge.mechanisms.chip.verify import VerifyLimits, verify
 
-__all__ = ["open_tables", "record_findings"]
+__all__ = ["Place", "open_tables", "readable", "record_findings"]
+
+
+def readable(logged: Iterable[Logged]) -> list[tuple[ChipRecord, Logged]]:
+    """Returns one chip's records by sequence; what is no record, or a second one of a number, is left out.
+
+    What is left out covers nothing, and :func:`record_findings` names it.
+    """
+    placed: dict[int, tuple[ChipRecord, Logged]] = {}
+    for item in logged:
+        try:
+            record = decode_record(item.statement)
+        except EvidenceError:
+            continue
+        placed.setdefault(record.sequence, (record, item))
+    return [placed[sequence] for sequence in sorted(placed)]
 
 
 def _open(workspace: Workspace, record: ChipRecord) -> LeafTable:
@@ -31,25 +46,33 @@ def _open(workspace: Workspace, record: ChipRecord) -> LeafTable:
     return table
 
 
-def open_tables(workspace: Workspace) -> dict[tuple[str, int], LeafTable]:
-    """Returns every leaf table that gives its signed root.
+Place = tuple[str, int, int]
+"""Chip, boot and sequence number of a record."""
+
+
+def open_tables(workspace: Workspace) -> dict[Place, LeafTable]:
+    """Returns every leaf table that gives its signed root, by place.
 
     One that is lost or edited is left out: its record then stays unexplained, and :func:`record_findings` says why.
     """
     tables = {}
-    for item in workspace.of_kind("chip-record"):
-        record = decode_record(item.statement)
-        if record.root:
-            try:
-                tables[record.chip, record.sequence] = _open(workspace, record)
-            except EvidenceError:
-                continue
+    for logged in workspace.chip_records().values():
+        for record, _ in readable(logged):
+            if record.root:
+                try:
+                    tables[record.chip, record.boot, record.sequence] = _open(workspace, record)
+                except EvidenceError:
+                    continue
     return tables
 
 
 def _salts(place: Path) -> dict[int, bytes]:
-    paths = ((path.stem, path) for path in sorted((place / "salts").glob("*.salt")))
-    return {int(stem): path.read_bytes()[:64] for stem, path in paths if stem.isdecimal()}
+    found = {}
+    for path in sorted((place / "salts").glob("*.salt")):
+        if path.stem.isdecimal() and path.is_file():
+            with path.open("rb") as file:
+                found[int(path.stem)] = file.read(64)
+    return found
 
 
 def record_findings(workspace: Workspace, chip: str, logged: Sequence[Logged], policy: Policy) -> list[Finding]:

@@ -88,8 +88,8 @@ def rule_on(
     """Returns the ruling at each trust level.
 
     Compliant iff for every lineage declared + X stays within the rule under the rule's own counting and no finding
-    fails that counts at the level. Violation: a declared lineage that breaks the rule whatever X is, or a failing finding together with
-    declared + X above it. Inconclusive otherwise.
+    fails that counts at the level. Violation: a declared lineage that breaks the rule whatever X is, or a failing
+    finding together with declared + X above it. Inconclusive otherwise.
     """
     policy = book.counting_of(rule.id)
     declared = max((float(book.count(rule.id, lineage.work).flop) for lineage in lineages), default=0.0)
@@ -122,6 +122,12 @@ def rule_on(
 def sentence(ruling: Ruling, *, alpha: float, evidence_until: str, days_to_threshold: float) -> str:
     """Returns the headline: what would have escaped, at what chance, if which level holds."""
     assumption = LEVELS[ruling.level]
+    if alpha <= 0:
+        return (
+            f"A training run of up to {ruling.hidden_flop:.2e} FLOP on these chips could have escaped, which is all"
+            f" that they can do in the window, if no more than level {ruling.level} ({assumption}) holds; evidence up to"
+            f" {evidence_until}."
+        )
     return (
         f"A training run above {ruling.hidden_flop:.2e} FLOP on these chips would have escaped with chance at most"
         f" {alpha:.2%}, if level {ruling.level} ({assumption}) holds; evidence up to {evidence_until}; time from now"

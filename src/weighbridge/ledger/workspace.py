@@ -9,7 +9,7 @@ A workspace is a folder::
     audits/RUN.cose      the inspector's audits, if made
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from weighbridge.evidence.log import ExportedLog
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 
-__all__ = ["KINDS", "Logged", "Workspace"]
+__all__ = ["AFTER_CLOSE", "KINDS", "Logged", "Workspace"]
 
 KINDS: Mapping[str, frozenset[Role]] = {
     "chip-record": frozenset({Role.CHIP}),
@@ -31,9 +31,14 @@ KINDS: Mapping[str, frozenset[Role]] = {
     "inspection-challenge": frozenset({Role.INSPECTOR}),
     "inspection-close": frozenset({Role.INSPECTOR}),
     "run-audit": frozenset({Role.INSPECTOR}),
-    "custody-event": frozenset({Role.MAKER, Role.REGISTRAR, Role.DISTRIBUTOR, Role.OPERATOR}),
+    "custody-event": frozenset(
+        {Role.MAKER, Role.REGISTRAR, Role.DISTRIBUTOR, Role.OPERATOR, Role.INSPECTOR, Role.INSPECTORATE}
+    ),
 }
 """Who may say what: a statement of another kind, or by another role, is no evidence."""
+
+AFTER_CLOSE = frozenset({"run-audit", "inspection-close", "inspection-plan"})
+"""What is read after the close: audits belong there, and a second plan or close must not go unseen."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +57,34 @@ class Logged:
 
 @dataclass(frozen=True)
 class Workspace:
-    """An opened workspace: its log verified whole, every statement's signature and role checked."""
+    """An opened workspace: its log verified whole, every statement's signature and role checked.
+
+    Attributes:
+        folder: where it lies.
+        roots: whom to trust.
+        log: the verified log.
+        by_kind: the statements that count, by kind, in the order of the log.
+        misplaced: statements of a kind that is unknown or not their signer's to make: anybody whom the roots vouch
+            for may have put one there, so they count for nothing and spoil nothing.
+        late: statements that came after the close, audits aside: they count for nothing.
+    """
 
     folder: Path
     roots: TrustRoots
     log: ExportedLog
     by_kind: Mapping[str, tuple[Logged, ...]] = field(repr=False)
+    misplaced: tuple[Logged, ...] = field(default=(), repr=False)
+    late: tuple[Logged, ...] = field(default=(), repr=False)
 
     @classmethod
     def open(cls, folder: Path, roots: TrustRoots) -> "Workspace":
         """Opens and verifies.
 
-        1. The log's export is whole and signed by the trusted log key.
-        2. It extends the checkpoint that the inspector kept, if the trust roots have one.
-        3. Every statement verifies to the trust roots and is of a kind that its signer's role may say.
+        1. The folder holds plain files and folders only.
+        2. The log's export is whole and signed by the trusted log key.
+        3. It extends the checkpoint that the inspector kept, if the trust roots have one.
+        4. Every statement verifies to the trust roots; of a kind that its signer's role may say, and before the
+           close, it counts.
 
         Raises:
             EvidenceError, InputError: naming what does not hold.
@@ -74,20 +93,32 @@ class Workspace:
             raise InputError("has no log/", where=folder, mend="name a workspace or a report's folder")
         if roots.log_key is None:
             raise InputError("name no log key", where="trust roots", mend="add log.vkey")
+        for path in folder.rglob("*"):
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise EvidenceError("is neither a plain file nor a folder", where=path, mend="remove it")
         log = ExportedLog.open(folder / "log", roots.log_key)
         if roots.checkpoint is not None:
             log.consistent_with(roots.checkpoint)
+        entries = ((verify_statement(raw, roots), entry) for entry, raw in log.entries())
+        logged = [Logged(statement, entry.index, entry.integrated_at) for statement, entry in entries]
+        return cls.sort(folder, roots, log, logged)
+
+    @classmethod
+    def sort(cls, folder: Path, roots: TrustRoots, log: ExportedLog, logged: Iterable[Logged]) -> "Workspace":
+        """Sorts verified statements, in the order of the log, into what counts and what does not."""
         by_kind: dict[str, list[Logged]] = {}
-        for entry, raw in log.entries():
-            statement = verify_statement(raw, roots)
-            allowed = KINDS.get(statement.kind)
-            if allowed is None or statement.role not in allowed:
-                raise EvidenceError(
-                    f"a {statement.role} may not make a statement of kind {statement.kind}",
-                    where=f"log entry {entry.index}",
-                )
-            by_kind.setdefault(statement.kind, []).append(Logged(statement, entry.index, entry.integrated_at))
-        return cls(folder, roots, log, {kind: tuple(items) for kind, items in by_kind.items()})
+        misplaced: list[Logged] = []
+        late: list[Logged] = []
+        for item in logged:
+            kind = item.statement.kind
+            if item.statement.role not in KINDS.get(kind, ()):
+                misplaced.append(item)
+            elif "inspection-close" in by_kind and kind not in AFTER_CLOSE:
+                late.append(item)
+            else:
+                by_kind.setdefault(kind, []).append(item)
+        counting = {kind: tuple(items) for kind, items in by_kind.items()}
+        return cls(folder, roots, log, counting, tuple(misplaced), tuple(late))
 
     def of_kind(self, kind: str) -> tuple[Logged, ...]:
         """Returns the log's statements of one kind, in order."""

@@ -1,46 +1,86 @@
 """Anchors: a full training state in one safetensors file. Only tensors and plain data; nothing is ever unpickled."""
 
 import json
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
-from weighbridge.errors import EvidenceError
+from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState
 
 __all__ = ["layout_of", "read_anchor", "write_anchor"]
 
 _PLAIN = "weighbridge.plain"
+_LIMIT_BYTES = 1 << 40
 
 
 def write_anchor(path: Path, state: TrainingState) -> None:
-    """Writes a state to ``path`` at once: a reader sees the whole file or none."""
+    """Writes a state to ``path`` at once: a reader sees the whole file or none.
+
+    Raises:
+        InputError: a tensor has a format that safetensors cannot hold.
+        OSError: the disk refuses it.
+    """
     temporary = path.with_name(f".{path.name}.part")
-    save_file(
-        {name: tensor.detach().contiguous() for name, tensor in state.tensors.items()},
-        temporary,
-        metadata={_PLAIN: canonical(state.plain).decode()},
-    )
-    temporary.replace(path)
+    try:
+        save_file(_separate(state.tensors), temporary, metadata={_PLAIN: canonical(state.plain).decode()})
+        temporary.replace(path)
+    except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"cannot be written as safetensors ({error})", where=path.name, field="state") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def read_anchor(path: Path) -> TrainingState:
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors in C order, those that share memory with an earlier one copied: safetensors wants that."""
+    separate: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().resolve_conj().resolve_neg().contiguous()
+        storage = plain.untyped_storage().data_ptr()
+        separate[name] = plain.clone() if storage in storages else plain
+        storages.add(storage)
+    return separate
+
+
+def read_anchor(path: Path, *, limit_bytes: int = _LIMIT_BYTES) -> TrainingState:
     """Reads a state.
+
+    Args:
+        path: the file; a link, a pipe or a device is refused unopened.
+        limit_bytes: largest file that is read.
 
     Raises:
         EvidenceError: the file is missing, truncated or not an anchor.
     """
+    mend = "ask the operator for the anchor again"
     try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise EvidenceError("is not a plain file", where=path, mend=mend)
+        if status.st_size > limit_bytes:
+            raise EvidenceError(f"is larger than {limit_bytes} bytes", where=path, mend=mend)
         with safe_open(path, framework="pt") as file:
             plain = json.loads(file.metadata()[_PLAIN])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise EvidenceError(
-            f"is not a readable anchor ({error})", where=path, mend="ask the operator for the anchor again"
-        ) from error
-    if not isinstance(plain, dict) or not isinstance(plain.get("step"), int):
+    except (
+        OSError,
+        SafetensorError,
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise EvidenceError(f"is not a readable anchor ({error})", where=path, mend=mend) from error
+    if not isinstance(plain, dict) or type(plain.get("step")) is not int or plain["step"] < 0:
         raise EvidenceError("does not say its step", where=path, field=_PLAIN)
     return TrainingState(tensors, plain)
 

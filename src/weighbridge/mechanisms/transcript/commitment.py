@@ -10,6 +10,7 @@ What leaves the operator is hiding: each digest is salted with a key of the run,
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +20,26 @@ from typing import Any
 from blake3 import blake3
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.encoding import canonical, read_plain
 
-__all__ = ["COMMITMENT", "NONCE", "PROGRESS", "Opening", "derive_seed", "generator_seeds", "salt_for"]
+__all__ = [
+    "COMMITMENT",
+    "NONCE",
+    "PROGRESS",
+    "Opening",
+    "derive_seed",
+    "generator_seeds",
+    "inspector_nonce",
+    "nonce_of",
+    "salt_for",
+]
 
 COMMITMENT = "run-commitment"
 NONCE = "run-nonce"
 PROGRESS = "run-progress"
+
+_OPENING_LIMIT_BYTES = 16 << 20
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -71,14 +85,17 @@ class Opening:
         Raises:
             EvidenceError: it is not; the message names the first field that differs.
         """
-        expected = self.commitment(chips=list(payload.get("chips", [])), public=payload.get("declared", {}))
+        chips, public, contents = (payload.get(name) for name in ("chips", "declared", "contents"))
+        if not isinstance(chips, list) or not isinstance(public, Mapping) or not isinstance(contents, Mapping):
+            raise EvidenceError("is malformed", where="commitment.cose", field="payload")
+        expected = self.commitment(chips=chips, public=public)
         for name in ("key", "nonce"):
             if payload.get(name) != expected[name]:
                 raise EvidenceError("is not the one committed to", where="opening.json", field=name)
-        if set(payload.get("contents", {})) != set(expected["contents"]):
+        if set(contents) != set(expected["contents"]):
             raise EvidenceError("names other contents than the commitment", where="opening.json")
         for name, digest in expected["contents"].items():
-            if payload["contents"][name] != digest:
+            if contents[name] != digest:
                 raise EvidenceError("is not the one committed to", where="opening.json", field=name)
 
     def write(self, path: Path) -> None:
@@ -96,13 +113,76 @@ class Opening:
             EvidenceError: the file is missing or malformed.
         """
         try:
-            data = json.loads(path.read_text())
+            text = read_plain(path, limit_bytes=_OPENING_LIMIT_BYTES).decode("utf-8")
+            data = json.loads(text, parse_constant=_refuse)
             opening = cls(bytes.fromhex(data["key"]), bytes.fromhex(data["nonce"]), data["contents"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            canonical(opening.contents)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise EvidenceError(f"is not a readable opening ({error})", where=path) from error
         if len(opening.key) != 32 or len(opening.nonce) != 32 or not isinstance(opening.contents, dict):
             raise EvidenceError("key and nonce must be 32 bytes and contents a mapping", where=path)
+        _check_contents(opening.contents, path)
         return opening
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _natural(value: Any, least: int = 0) -> bool:
+    return type(value) is int and least <= value < 1 << 63
+
+
+def _words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _array(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("format"), str)
+        and isinstance(value.get("shape"), list)
+        and all(_natural(size) for size in value["shape"])
+    )
+
+
+def _check_contents(contents: Mapping[str, Any], where: Path) -> None:
+    """Checks that every part that replay uses is there and of its kind."""
+    parts = ("data", "code", "config", "environment", "program", "loop")
+    for name in parts:
+        if not isinstance(contents.get(name), dict):
+            raise EvidenceError("is missing or no mapping", where=where, field=name)
+    data, code, _, environment, program, loop = (contents[name] for name in parts)
+    arrays = data.get("arrays")
+    held = {
+        "data.root": isinstance(data.get("root"), str) and _DIGEST.fullmatch(data["root"]) is not None,
+        "data.path": data.get("path") is None or isinstance(data["path"], str),
+        "data.arrays": isinstance(arrays, dict) and len(arrays) > 0 and all(_array(a) for a in arrays.values()),
+        "code.digest": isinstance(code.get("digest"), str) and _DIGEST.fullmatch(code["digest"]) is not None,
+        "code.root": isinstance(code.get("root"), str),
+        "environment.threads": _natural(environment.get("threads"), 1),
+        "environment.variables": isinstance(environment.get("variables", {}), dict),
+        "program.arguments": _words(program.get("arguments")),
+        "program.directory": isinstance(program.get("directory"), str),
+        **{f"loop.{name}": _natural(loop.get(name), 1) for name in ("steps", "batch_size", "stride")},
+    }
+    for field, holds in held.items():
+        if not holds:
+            raise EvidenceError("is missing or malformed", where=where, field=field)
+
+
+def nonce_of(payload: Mapping[str, Any], *, run: str, where: object) -> bytes:
+    """Returns the nonce with which an inspector answered this very run.
+
+    Raises:
+        EvidenceError: it answers another run, or is no nonce of 32 bytes.
+    """
+    if payload.get("run") != run:
+        raise EvidenceError("answers another run's commitment", where=where)
+    nonce = payload.get("nonce")
+    if not isinstance(nonce, str) or _DIGEST.fullmatch(nonce) is None:
+        raise EvidenceError("is no nonce of 32 bytes", where=where, field="nonce")
+    return bytes.fromhex(nonce)
 
 
 def salt_for(key: bytes, label: str) -> bytes:

@@ -45,15 +45,11 @@ class Dataset:
             return data
         if isinstance(data, (str, os.PathLike)):
             path = Path(data).resolve()
-            try:
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"is not a readable .npy file ({error})", where=path, mend="save it with numpy.save"
-                ) from error
-            return cls._checked({"data": array}, path=path, single=True)
+            return cls._checked({"data": _mapped(path)}, path=path, single=True)
         if isinstance(data, Mapping):
-            return cls._checked({str(k): _array(v) for k, v in data.items()}, path=None, single=False)
+            if not all(isinstance(name, str) for name in data):
+                raise InputError("names an array by something other than text", where="data")
+            return cls._checked({name: _array(value) for name, value in data.items()}, path=None, single=False)
         return cls._checked({"data": _array(data)}, path=None, single=True)
 
     @classmethod
@@ -63,8 +59,12 @@ class Dataset:
             raise InputError("has no items", where="data", mend="give at least one row")
         if len(set(lengths.values())) > 1:
             raise InputError(f"arrays differ in length: {lengths}", where="data", mend="one row each an item")
-        if any(a.dtype.hasobject for a in arrays.values()):
-            raise InputError("holds Python objects", where="data", mend="give numeric arrays")
+        for name, array in arrays.items():
+            try:
+                torch.from_numpy(np.array(array[:1]))
+            except (TypeError, ValueError) as error:
+                mend = "give numbers in this machine's byte order"
+                raise InputError(f"has items of type {array.dtype}", where="data", field=name, mend=mend) from error
         return cls(arrays, path, single)
 
     def __len__(self) -> int:
@@ -116,9 +116,25 @@ class Dataset:
             yield np.concatenate(parts)
 
 
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    try:
+        if not path.is_file():  # a pipe would never end, a device neither
+            raise OSError("no plain file is there")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError) as error:
+        mend = "save one array with numpy.save"
+        raise InputError(f"is not a readable .npy file ({error})", where=path, mend=mend) from error
+    if not isinstance(array, np.ndarray):
+        raise InputError("is an archive, not one array", where=path, mend="save one array with numpy.save")
+    return array
+
+
 def _array(value: Any) -> npt.NDArray[Any]:
     if isinstance(value, Tensor):
-        return value.detach().cpu().numpy()
+        try:
+            return value.detach().cpu().numpy()
+        except (TypeError, RuntimeError) as error:
+            raise InputError(f"is a tensor that NumPy cannot hold ({error})", where="data") from error
     if isinstance(value, np.ndarray):
         return value
     raise InputError(

@@ -4,6 +4,7 @@ Everything built between ``start`` and the loop is seen through PyTorch's regist
 the base classes. Weak references only: what the program drops is not kept alive.
 """
 
+import functools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +12,22 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
-from torch.optim.lr_scheduler import LRScheduler
+from torch.nn.parameter import is_lazy
+from torch.optim import lr_scheduler
 
 from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.state import Subjects
 
 __all__ = ["Discovery"]
+
+_BUILD_AFTER = "call start before the model is built, and keep the model alive"
+_SCHEDULERS = (
+    lr_scheduler.LRScheduler,
+    # These three do not call their base class.
+    lr_scheduler.SequentialLR,
+    lr_scheduler.ChainedScheduler,
+    lr_scheduler.ReduceLROnPlateau,
+)
 
 
 class Discovery:
@@ -24,67 +35,103 @@ class Discovery:
 
     def __init__(self) -> None:
         self._modules: list[weakref.ref[nn.Module]] = []
-        self._known: set[int] = set()
+        # Keyed by id, and compared with what lives there now: an id is given again when an object is gone.
+        self._known: dict[int, weakref.ref[nn.Module]] = {}
         self._built: list[weakref.ref[Any]] = []
         self._undo: list[Callable[[], None]] = []
+        self._open = True
         handles = [
             module_hooks.register_module_parameter_registration_hook(self._registered),
             module_hooks.register_module_buffer_registration_hook(self._registered),
             module_hooks.register_module_module_registration_hook(self._registered),
         ]
         self._undo += [handle.remove for handle in handles]
-        scalers = [torch.amp.grad_scaler.GradScaler]
-        for kind in (torch.optim.Optimizer, LRScheduler, *scalers):
-            self._undo.append(self._note_constructions(kind))
+        for kind in (torch.optim.Optimizer, *_SCHEDULERS, torch.amp.grad_scaler.GradScaler):
+            self._undo.append(self._watch(kind, "__init__", self._note_built))
+        # A deep copy registers nothing: it is filled through __setstate__.
+        self._undo.append(self._watch(nn.Module, "__setstate__", self._note_module))
 
     def _registered(self, module: nn.Module, name: str, value: Any) -> None:
-        if id(module) not in self._known:
-            self._known.add(id(module))
-            self._modules.append(weakref.ref(module))
+        self._note_module(module)
 
-    def _note_constructions(self, kind: Any) -> Callable[[], None]:
-        original = kind.__init__
+    def _note_module(self, module: nn.Module) -> None:
+        known = self._known.get(id(module))
+        if known is None or known() is not module:
+            reference = weakref.ref(module)
+            self._known[id(module)] = reference
+            self._modules.append(reference)
 
-        def noting(instance: Any, *arguments: Any, **keywords: Any) -> None:
-            if not any(ref() is instance for ref in self._built):
-                self._built.append(weakref.ref(instance))
-            original(instance, *arguments, **keywords)
+    def _note_built(self, instance: Any) -> None:
+        if not any(ref() is instance for ref in self._built):
+            self._built.append(weakref.ref(instance))
 
-        noting.__wrapped__ = original  # type: ignore[attr-defined]
-        kind.__init__ = noting
+    def _watch(self, kind: Any, method: str, note: Callable[[Any], None]) -> Callable[[], None]:
+        original = getattr(kind, method)
+
+        @functools.wraps(original)
+        def noting(instance: Any, *arguments: Any, **keywords: Any) -> Any:
+            if self._open:
+                note(instance)
+            return original(instance, *arguments, **keywords)
+
+        setattr(kind, method, noting)
 
         def undo() -> None:
-            kind.__init__ = original
+            # Somebody may have wrapped it again since: then ours stays below theirs and passes everything through.
+            if kind.__dict__.get(method) is noting:
+                setattr(kind, method, original)
 
         return undo
 
+    def stop(self) -> None:
+        """Stops looking."""
+        self._open = False
+        while self._undo:
+            self._undo.pop()()
+
     def close(self) -> Subjects:
-        """Returns what was built and is still alive, by names that depend only on the order of construction.
+        """Stops looking and returns what was built and is still alive, named by the order of construction.
 
         Raises:
-            InputError: no module with parameters was built since ``start``.
+            InputError: no model was built since ``start``, or what was built cannot be recorded.
         """
-        for undo in self._undo:
-            undo()
-        self._undo.clear()
+        self.stop()
         alive = [module for ref in self._modules if (module := ref()) is not None]
         inner = {id(child) for module in alive for child in module.modules() if child is not module}
-        roots = [module for module in alive if id(module) not in inner and any(True for _ in module.parameters())]
-        if not roots:
+        roots = [module for module in alive if id(module) not in inner and _holds_tensors(module)]
+        if not any(True for module in roots for _ in module.parameters()):
             raise InputError(
-                "no model was built between start and the loop",
-                where="weighbridge.start",
-                mend="call start before the model is built, and keep the model alive",
+                "no model was built between start and the loop", where="weighbridge.start", mend=_BUILD_AFTER
             )
         built = [instance for ref in self._built if (instance := ref()) is not None]
         optimizers = [i for i in built if isinstance(i, torch.optim.Optimizer)]
         others = [i for i in built if not isinstance(i, torch.optim.Optimizer)]
-        return Subjects(
+        subjects = Subjects(
             modules=_named("model", roots),
             optimizers=_named("optimizer", optimizers),
             plain=_named("schedule", others),
         )
+        _check(subjects)
+        return subjects
+
+
+def _holds_tensors(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
 
 
 def _named(word: str, objects: list[Any]) -> dict[str, Any]:
     return {word if not index else f"{word}{index}": item for index, item in enumerate(objects)}
+
+
+def _check(subjects: Subjects) -> None:
+    tensors = dict(subjects.parameters())
+    for name, tensor in tensors.items():
+        if is_lazy(tensor):
+            raise InputError("has no shape yet", where=name, mend="run a lazy module once between start and the loop")
+    known = {id(tensor) for tensor in tensors.values()}
+    for name, optimizer in subjects.optimizers.items():
+        foreign = sum(id(p) not in known for group in optimizer.param_groups for p in group["params"])
+        if foreign:
+            raise InputError(
+                f"updates {foreign} tensors that belong to no model built since start", where=name, mend=_BUILD_AFTER
+            )

@@ -4,7 +4,7 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.encoding import canonical, read_plain
 
 __all__ = ["CODE_TREE_LIMIT_BYTES", "NUMERIC_VARIABLES", "CodeTree", "describe_environment", "differences"]
 
@@ -30,7 +30,19 @@ NUMERIC_VARIABLES = (
 )
 """Environment variables that change numbers; recorded, and set again on replay."""
 
-_EXCLUDED_PARTS = frozenset({"__pycache__", ".git", ".venv", "node_modules"})
+_EXCLUDED = frozenset({"__pycache__", "node_modules", "weighbridge-runs"})
+_SUFFIXES = frozenset({".py", ".json", ".toml", ".yaml", ".yml"})
+_MOST_FILES = 10_000
+_OWN_FOLDER = "keep the training program in a folder of its own, or pass code=FOLDER to start"
+_PACKAGES = ("blake3", "numpy", "safetensors", "torch")
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in _EXCLUDED
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"cannot be read ({error.strerror})", where=error.filename, field="code", mend=_OWN_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -41,28 +53,35 @@ class CodeTree:
     files: Mapping[str, bytes]
 
     @classmethod
-    def read(cls, root: Path, *, suffixes: tuple[str, ...] = (".py", ".json", ".toml", ".yaml", ".yml")) -> "CodeTree":
-        """Reads the tree under ``root``: regular files with these suffixes, hidden and cache folders left out.
+    def read(cls, root: Path, *, without: Iterable[Path] = ()) -> "CodeTree":
+        """Reads the tree under ``root``: plain files ending in .py, .json, .toml, .yaml or .yml.
+
+        Hidden and cache folders are left out, and so are the folders ``without`` (where transcripts are written).
 
         Raises:
-            InputError: the tree is larger than 1 MiB or not readable.
+            InputError: the tree is larger than 1 MiB, has more than 10,000 files, or is not readable.
         """
         files: dict[str, bytes] = {}
         total = 0
         root = root.resolve()
-        for path in sorted(root.rglob("*")):
-            relative = path.relative_to(root)
-            hidden = any(part.startswith(".") or part in _EXCLUDED_PARTS for part in relative.parts)
-            if hidden or path.is_symlink() or not path.is_file() or path.suffix not in suffixes:
-                continue
-            total += path.stat().st_size
-            if total > CODE_TREE_LIMIT_BYTES:
-                raise InputError(
-                    "the code tree is larger than 1 MiB",
-                    where=root,
-                    mend="keep the training program in a folder of its own, or pass code=FOLDER to start",
-                )
-            files[relative.as_posix()] = path.read_bytes()
+        excluded = {path.resolve() for path in without}
+        for folder, folders, names in os.walk(root, onerror=_unreadable):
+            here = Path(folder)
+            folders[:] = sorted(f for f in folders if not _hidden(f) and here / f not in excluded)
+            for name in sorted(names):
+                path = here / name
+                if _hidden(name) or path.suffix not in _SUFFIXES or path.is_symlink() or not path.is_file():
+                    continue
+                try:
+                    data = read_plain(path, limit_bytes=CODE_TREE_LIMIT_BYTES)
+                except EvidenceError as error:
+                    raise InputError(error.what, where=path, mend=_OWN_FOLDER) from error
+                total += len(data)
+                files[path.relative_to(root).as_posix()] = data
+                if total > CODE_TREE_LIMIT_BYTES or len(files) > _MOST_FILES:
+                    raise InputError(
+                        f"the code tree is larger than 1 MiB or {_MOST_FILES} files", where=root, mend=_OWN_FOLDER
+                    )
         return cls(root, files)
 
     @property
@@ -92,11 +111,13 @@ def describe_environment() -> dict[str, Any]:
     A package is named by version and by the digest of its RECORD, which lists the digest of each of its files.
     """
     packages: dict[str, list[str]] = {}
-    for distribution in metadata.distributions():
-        name = (distribution.metadata["Name"] or "").lower()
+    for name in _PACKAGES:
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
         record = distribution.read_text("RECORD") or ""
-        if name in {"torch", "numpy", "safetensors", "blake3"}:
-            packages[name] = [distribution.version, hashlib.sha256(record.encode()).hexdigest()]
+        packages[name] = [distribution.version, hashlib.sha256(record.encode()).hexdigest()]
     return {
         "python": platform.python_version(),
         "implementation": sys.implementation.name,

@@ -2,23 +2,27 @@
 
 ``head_n = BLAKE3(head_(n-1) ‖ line_n)``, from 32 zero bytes. Heads go to the log while training runs, so a journal
 cannot be rewritten afterwards. A resumed run opens ``journal-0001.jsonl``, whose first line names the head that it
-continues from.
+continues from. Each line has one spelling (sorted keys, no spaces, no NaN).
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from blake3 import blake3
 
-from weighbridge.errors import EvidenceError
+from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.files import open_regular
 from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.events import check_event
 
 __all__ = ["Event", "Journal", "Segment", "read_segment", "segment_paths"]
 
 _LINE_LIMIT_BYTES = 16 << 20
+_SEGMENT_LIMIT_BYTES = 4 << 30
 _START = bytes(32)
 
 
@@ -27,22 +31,38 @@ def _advance(head: bytes, line: bytes) -> bytes:
 
 
 class Journal:
-    """Appends events to one segment's file; each reaches the kernel before :meth:`append` returns."""
+    """Appends events to one segment's file; each reaches the kernel before :meth:`append` returns.
 
-    def __init__(self, path: Path) -> None:
-        self._file: IO[bytes] = path.open("xb", buffering=0)
+    The file appears with its whole first line: a kill leaves no segment that says nothing.
+
+    Raises:
+        InputError: the segment exists already.
+    """
+
+    def __init__(self, path: Path, first: Mapping[str, Any]) -> None:
         self.head = _START
+        part = path.with_name(f".{path.name}.part")
+        self._descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self.append(first)
+        try:
+            os.link(part, path)  # unlike a rename, this never replaces a segment
+        except FileExistsError as error:
+            raise InputError("exists already", where=path, mend="resume once at a time") from error
+        finally:
+            part.unlink()
 
     def append(self, event: Mapping[str, Any]) -> bytes:
         """Appends one event and returns the new head."""
         line = canonical(event) + b"\n"
-        self._file.write(line)
+        left = memoryview(line)
+        while left:  # a full disk takes a part of a line before it refuses the rest
+            left = left[os.write(self._descriptor, left) :]
         self.head = _advance(self.head, line)
         return self.head
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        os.close(self._descriptor)
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,7 @@ class Event:
 
     @property
     def type(self) -> str:
-        """The event's type: segment, step, freeze, end, ..."""
+        """The event's type: segment, step, freeze or end."""
         return str(self.data.get("type"))
 
 
@@ -94,25 +114,43 @@ def read_segment(path: Path) -> Segment:
     """Reads one segment; a last line without its end is reported as torn and left out.
 
     Raises:
-        EvidenceError: a whole line is not a JSON object, or is longer than 16 MiB.
+        EvidenceError: the file is no plain file or too large, or a whole line is not an event in its one spelling.
     """
     events: list[Event] = []
-    head, torn = _START, False
-    with path.open("rb") as file:
-        while line := file.readline(_LINE_LIMIT_BYTES):
-            if not line.endswith(b"\n"):
-                if len(line) >= _LINE_LIMIT_BYTES:
-                    raise EvidenceError("line longer than 16 MiB", where=f"{path}:{len(events) + 1}")
-                torn = True
-                break
-            try:
-                data = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise EvidenceError(
-                    f"is not JSON ({error})", where=f"{path}:{len(events) + 1}", mend="the journal was edited"
-                ) from error
-            if not isinstance(data, dict):
-                raise EvidenceError("is not a JSON object", where=f"{path}:{len(events) + 1}")
-            head = _advance(head, line)
-            events.append(Event(data, head))
+    head, torn, size = _START, False, 0
+    try:
+        with open_regular(path) as file:
+            while line := file.readline(_LINE_LIMIT_BYTES):
+                size += len(line)
+                where = f"{path}:{len(events) + 1}"
+                if size > _SEGMENT_LIMIT_BYTES:
+                    raise EvidenceError("has more than 4 GiB", where=path)
+                if not line.endswith(b"\n"):
+                    if len(line) >= _LINE_LIMIT_BYTES:
+                        raise EvidenceError("line longer than 16 MiB", where=where)
+                    torn = True
+                    break
+                data = _read_line(line, where)
+                head = _advance(head, line)
+                events.append(Event(data, head))
+    except OSError as error:
+        raise EvidenceError(f"cannot be read ({error.strerror})", where=path) from error
     return Segment(path, tuple(events), torn)
+
+
+def _read_line(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+        spelled = canonical(data) + b"\n"
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(f"is not JSON ({error})", where=where, mend="the journal was edited") from error
+    if not isinstance(data, dict):
+        raise EvidenceError("is not a JSON object", where=where)
+    if spelled != line:
+        raise EvidenceError("is not in its one spelling", where=where, mend="the journal was edited")
+    check_event(data, where)
+    return data
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")

@@ -1,59 +1,112 @@
 """What recording and replay share: the loop that a program runs over, and the hooks inside it."""
 
-from collections.abc import Callable
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from blake3 import blake3
 from torch import Tensor, nn
 from torch.optim import optimizer as optimizer_hooks
 
-from weighbridge.mechanisms.transcript.encoding import canonical
-from weighbridge.mechanisms.transcript.state import Subjects, digest_tensor, generator_states
+from weighbridge.mechanisms.transcript.encoding import canonical, framed
+from weighbridge.mechanisms.transcript.state import (
+    Subjects,
+    TrainingState,
+    capture,
+    digest_tensor,
+    generator_states,
+)
 
 __all__ = ["Iteration", "LoopHooks"]
 
 
 class Iteration:
-    """What was seen in one iteration of the loop."""
+    """What was seen in one iteration of the loop, and what the state before it needs to be told later.
 
-    def __init__(self, subjects: Subjects) -> None:
+    Args:
+        subjects: what is recorded.
+        gradients: those carried over from the step before, live.
+    """
+
+    def __init__(self, subjects: Subjects, gradients: Mapping[str, Tensor]) -> None:
+        self._subjects = subjects
+        self._versions = _versions(subjects)
         self.generators = generator_states()
-        # Normalisation layers move their buffers in the forward pass, before the update: keep the start's values.
-        self.buffers = {
-            name: tensor.detach().clone()
-            for name, tensor in subjects.parameters()
-            if "/buffer/" in name and not _constant(tensor)
-        }
+        # Normalisation layers move their buffers in the forward pass, and backward passes add to gradients in place,
+        # both before the update: keep the start's values.
+        self._kept = {name: tensor.detach().clone() for name, tensor in subjects.buffers()}
+        self._gradients = {name: tensor.detach().clone() for name, tensor in gradients.items()}
         self.losses: list[Tensor] = []
         self.inputs: list[bytes] = []
         self.updates = 0
+        self.updated: set[int] = set()
+
+    def state_before(self, step: int) -> TrainingState:
+        """Returns the state at the iteration's start; call it before the first update."""
+        state = capture(self._subjects, step=step, gradients=self._gradients, generators=self.generators)
+        return TrainingState({**state.tensors, **self._kept}, state.plain)
+
+    @property
+    def weights_changed(self) -> bool:
+        """Whether any weight was written to since the start, by an optimizer or not."""
+        return self.updates > 0 or _versions(self._subjects) != self._versions
 
     def batch_digest(self, fallback: Any, salt: bytes) -> tuple[str, str]:
         """Returns the salted digest of what the model was given, and ``forward`` or ``yielded``: where it was seen."""
         seen, where = (self.inputs, "forward") if self.inputs else (_digests(fallback), "yielded")
-        return blake3(b"".join(seen), key=salt).hexdigest(), where
+        return blake3(b"".join(map(framed, seen)), key=salt).hexdigest(), where
 
     def loss_values(self) -> list[str]:
         """Returns the losses exactly, as hexadecimal floats, in the order of the backward passes."""
-        return [float(loss).hex() for loss in self.losses if loss.numel() == 1]
+        return [float(loss).hex() for loss in self.losses if loss.numel() == 1 and not loss.is_complex()]
 
 
-def _constant(tensor: Tensor) -> bool:
-    return not (tensor.is_floating_point() or tensor.dtype in (torch.int64, torch.int32)) or tensor.numel() > 1 << 24
+def _versions(subjects: Subjects) -> int:
+    """Returns a count that grows with every write to a weight that autograd sees."""
+    return sum(
+        parameter._version
+        for module in subjects.modules.values()
+        for parameter in module.parameters()
+        if not parameter.is_inference()
+    )
 
 
 def _digests(value: Any) -> list[bytes]:
     """Returns the digest of every tensor and plain value in a batch or call, in order."""
     if isinstance(value, Tensor):
-        return [digest_tensor(value)]
-    if isinstance(value, dict):
+        try:
+            return [digest_tensor(value)]
+        except (NotImplementedError, RuntimeError, TypeError):
+            return [canonical(["unreadable", str(value.dtype), list(value.shape)])]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _digests(torch.from_numpy(np.array(value))) if value.dtype.kind in "biufc" else []
+    if isinstance(value, Mapping):
         return [d for key in sorted(value, key=str) for d in (canonical(str(key)), *_digests(value[key]))]
     if isinstance(value, (list, tuple)):
         return [digest for item in value for digest in _digests(item)]
     if isinstance(value, (bool, int, float, str, type(None))):
         return [canonical(value)]
     return []
+
+
+class _InputHook:
+    """A forward hook on a model. Copied or pickled with its model, it becomes one that does nothing."""
+
+    def __init__(self, note: Callable[[nn.Module, Any, Any], None]) -> None:
+        self._note = note
+
+    def __call__(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
+        self._note(module, arguments, keywords)
+
+    def __deepcopy__(self, memo: Any) -> Callable[..., None]:
+        return functools.partial(sys.audit, "weighbridge.copied")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Of the standard library alone, so that a saved model loads where weighbridge is not installed.
+        return functools.partial, (sys.audit, "weighbridge.copied")
 
 
 class LoopHooks:
@@ -74,27 +127,33 @@ class LoopHooks:
     def install(self) -> None:
         """Installs the hooks."""
         for module in self._subjects.modules.values():
-            handle = module.register_forward_pre_hook(self._forward, with_kwargs=True)
+            handle = module.register_forward_pre_hook(_InputHook(self._forward), with_kwargs=True)
             self._undo.append(handle.remove)
         self._undo.append(optimizer_hooks.register_optimizer_step_pre_hook(self._pre_step).remove)
         self._undo.append(optimizer_hooks.register_optimizer_step_post_hook(self._post_step).remove)
         original = torch.autograd.backward
 
+        @functools.wraps(original)
         def noting(tensors: Any, *arguments: Any, **keywords: Any) -> None:
+            if isinstance(tensors, Iterator):
+                tensors = tuple(tensors)  # it can be read only once
             if self.iteration is not None:
-                found = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+                found = (tensors,) if isinstance(tensors, Tensor) else tensors
                 self.iteration.losses += [t.detach() for t in found if isinstance(t, Tensor)]
             original(tensors, *arguments, **keywords)
 
         torch.autograd.backward = noting
 
         def undo() -> None:
-            torch.autograd.backward = original
+            # Somebody may have wrapped it again since: then ours stays below theirs and passes everything through.
+            if torch.autograd.backward is noting:
+                torch.autograd.backward = original
 
         self._undo.append(undo)
 
     def remove(self) -> None:
         """Removes the hooks."""
+        self.iteration = None
         while self._undo:
             self._undo.pop()()
 
@@ -107,6 +166,7 @@ class LoopHooks:
             if self.iteration.updates == 0:
                 self._before()
             self.iteration.updates += 1
+            self.iteration.updated.add(id(optimizer))
 
     def _post_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         if self.iteration is not None and id(optimizer) in self._own:

@@ -29,16 +29,28 @@ def _second_digest_after(transcript: Transcript, step: int) -> int:
     return (later[1] if len(later) > 1 else later[0]) if later else transcript.reached
 
 
+def _anchors(transcript: Transcript) -> dict[int, str]:
+    """Returns the states at which replay can begin, by step: those whose files were handed over."""
+    found: dict[int, str] = {}
+    for event in transcript.events:
+        if event.type in ("segment", "freeze"):
+            name = str(event.data["anchor"])
+            if (transcript.folder / "anchors" / name).is_file():
+                found.setdefault(int(event.data["step"]), name)
+    return found
+
+
 def plan_freezes(transcript: Transcript, freezes: Iterable[Freeze]) -> AuditPlan:
     """Plans the audit of snapshots (protocol section 4.2), the run's first boundary always included.
 
     From each freeze's anchor forward to the second digest after it; a freeze inside an update starts from the
-    anchor before, since its own shows only the state after the update. Stretches that meet are walked as one.
+    anchor before, since its own shows only the state after the update, and so does one whose anchor was not handed
+    over. Stretches that meet are walked as one.
     """
     digests = set(transcript.digests)
     legs = [Leg(0, min(_second_digest_after(transcript, 0), transcript.reached))]
     captures: set[int] = set()
-    anchored = sorted({f.step: f.anchor for f in transcript.freezes}.items())
+    anchored = sorted(_anchors(transcript).items())
     for freeze in sorted(freezes, key=lambda f: f.step):
         captures.update(freeze.candidates)
         until = min(_second_digest_after(transcript, freeze.step), transcript.reached)
@@ -58,11 +70,11 @@ def plan_freezes(transcript: Transcript, freezes: Iterable[Freeze]) -> AuditPlan
 
 
 def segments_of(transcript: Transcript) -> list[Leg]:
-    """Returns the run cut at its anchors: each stretch between two anchored states, the first from the seed."""
-    anchors: dict[int, str] = {f.step: f.anchor for f in transcript.freezes}
-    for event in transcript.events:
-        if event.type == "segment" and int(event.data["step"]) > 0:
-            anchors.setdefault(int(event.data["step"]), str(event.data["anchor"]))
+    """Returns the run cut at its anchors: each stretch between two anchored states, the first from the seed.
+
+    Of anchors that stayed with the operator, the stretches on both sides are one.
+    """
+    anchors = _anchors(transcript)
     bounds = sorted(step for step in anchors if 0 < step < transcript.reached)
     starts = [0, *bounds]
     ends = [*bounds, transcript.reached]

@@ -2,42 +2,54 @@
 
 Recording reads and never writes: it draws from no generator of the program, reorders nothing and changes no bit of
 the training. What it costs is printed when the loop ends.
+
+It is strict until the first batch: what cannot be recorded is refused before anything is trained. From then on it
+never stops the training: where it fails (a full disk, say) it says so once, loudly, and the transcript ends there,
+unfinished, which a verifier sees.
 """
 
+import atexit
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from weighbridge.errors import InputError
 from weighbridge.evidence.keys import Signer
 from weighbridge.evidence.spool import SpoolClient
-from weighbridge.evidence.statement import sign_statement
 from weighbridge.mechanisms.transcript.anchors import layout_of, write_anchor
-from weighbridge.mechanisms.transcript.commitment import PROGRESS, salt_for
+from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.handover import Handover
 from weighbridge.mechanisms.transcript.journal import Journal
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
-from weighbridge.mechanisms.transcript.state import (
-    Subjects,
-    TrainingState,
-    capture,
-    generator_states,
-    hyperparameters,
-    restore,
-)
+from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters, restore
 
 __all__ = ["Recording", "Resumption"]
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """Where a new segment continues: the parent's file and head, and the anchor it starts from."""
+    """Where a new segment continues.
+
+    Attributes:
+        segment: its number.
+        parent: file of the segment before.
+        parent_head: head of that segment, hex.
+        anchor: file of the state from which it continues.
+        step: steps completed in that state.
+        state: the state.
+        lost_steps: steps that were trained after it and are trained again.
+        environment: what differs from the committed environment, a sentence each.
+    """
 
     segment: int
     parent: str
@@ -46,6 +58,7 @@ class Resumption:
     step: int
     state: TrainingState
     lost_steps: int
+    environment: tuple[str, ...] = ()
 
 
 @dataclass
@@ -62,9 +75,12 @@ class _Costs:
 class Recording:
     """One run being recorded. Loop over it: each item is a batch; train on it in the body.
 
+    A loop that is left early (by ``break`` or an exception) ends the transcript as unfinished; a step that was left
+    after its update does not count.
+
     Attributes:
         seed: the run's seed (32 bytes), from which generators and order follow.
-        step: updates completed so far.
+        step: steps completed so far.
         steps: steps that the run will take.
         folder: where the transcript is written.
         config: the committed configuration, as plain data.
@@ -90,58 +106,80 @@ class Recording:
         self.folder, self.run, self.seed, self.steps, self.config = folder, run, seed, steps, config
         self.step = resumption.step if resumption else 0
         self._key, self._data, self._batch_size, self._stride = key, data, batch_size, stride
-        self._discovery, self._signer, self._spool, self._resumption = discovery, signer, spool, resumption
+        self._discovery, self._resumption = discovery, resumption
+        self._segment = resumption.segment if resumption else 0
+        self._handover = Handover(folder, run=run, signer=signer, spool=spool)
         notice = os.environ.get("WEIGHBRIDGE_CHIP_NOTICE")
         self._board = NoticeBoard(Path(notice) if notice else None)
         self._chip = os.environ.get("WEIGHBRIDGE_CHIP", "")
         self._costs = _Costs()
         self._iteration: Iteration | None = None
+        self._gradients: dict[str, torch.Tensor] = {}
         self._updating = False
         self._claimed = -1
         self._hyperparameters: Any = None
         self._used: Any = None
         self._subjects: Subjects
         self._journal: Journal
-        self._submitted: list[tuple[str, str]] = []
-        self._looped = False
+        self._hooks: LoopHooks
+        self._process = os.getpid()
+        self._state = "new"  # new, open, failed, closed
+        self._said_foreign = False
 
     def __iter__(self) -> Iterator[Any]:
         """Yields batches in the order that the seed fixes, and records each step as it was taken."""
-        if self._looped:
+        if self._state != "new":
             raise InputError("a run is looped over once", where="weighbridge run", mend="call start again")
-        self._looped = True
         self._subjects = self._discovery.close()
-        hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=self._after_update)
+        self._hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=self._after_update)
         self._open_segment()
-        hooks.install()
+        self._state = "open"
+        self._hooks.install()
+        atexit.register(self._finish)
         try:
             indices = self._data.indices(self.seed, batch_size=self._batch_size, start=self.step, stop=self.steps)
             for taken in indices:
-                hooks.iteration = self._iteration = Iteration(self._subjects)
+                self._hooks.iteration = self._iteration = Iteration(self._subjects, self._gradients)
                 batch = self._data.batch(taken)
-                salt = salt_for(self._key, f"batch/{self.step}")
                 yielded = batch if not isinstance(batch, dict) else dict(batch)
                 yield batch
-                self._end_step(yielded, salt)
+                self._end_step(yielded)
         finally:
-            hooks.iteration = self._iteration = None
-            hooks.remove()
-            self._close_segment()
+            self._finish()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Does recording's work in the loop; what fails there must not stop the training."""
+        if self._state != "open":
+            return
+        try:
+            work()
+        except Exception as error:  # whatever it is: training goes on
+            self._state = "failed"
+            print(
+                f"weighbridge: RECORDING STOPPED after step {self.step}: {type(error).__name__}: {error}. The training"
+                f" goes on; the transcript in {self.folder} ends here, unfinished",
+                file=sys.stderr,
+            )
 
     # --- segments
 
     def _open_segment(self) -> None:
         resumption = self._resumption
-        number = resumption.segment if resumption else 0
-        self._journal = Journal(self.folder / f"journal-{number:04d}.jsonl")
         if resumption:
             restore(self._subjects, resumption.state)
-        state = capture(self._subjects, step=self.step)
-        first = f"state-{number:04d}-{self.step:07d}.safetensors"
+        elif self._subjects.follows_losses:
+            print(
+                "weighbridge: a schedule follows the losses, so this run can be replayed from its seed only, and not"
+                " resumed",
+                file=sys.stderr,
+            )
+        self._gradients = self._subjects.carried(())
+        state = self._capture()
+        first = f"state-{self._segment:04d}-{self.step:07d}.safetensors"
         write_anchor(self.folder / "anchors" / first, state)
         event = {
             "type": "segment",
-            "segment": number,
+            "segment": self._segment,
             "run": self.run,
             "step": self.step,
             "steps": self.steps,
@@ -150,6 +188,8 @@ class Recording:
             "anchor": first,
             "names": sorted(name for name, _ in self._subjects.parameters()),
             "hyperparameters": hyperparameters(self._subjects),
+            "threads": torch.get_num_threads(),
+            "environment": list(resumption.environment) if resumption else [],
             "parent": None
             if resumption is None
             else {
@@ -164,44 +204,49 @@ class Recording:
         if notice is not None:
             event["startup_until"] = notice.sequence
             self._claimed = notice.sequence
-        self._journal.append(event)
-        self._progress({"state": event["state"], "step": self.step})
+        self._journal = Journal(self.folder / f"journal-{self._segment:04d}.jsonl", event)
+        self._sign({"state": event["state"], "step": self.step})
 
-    def _close_segment(self) -> None:
-        finished = self.step >= self.steps
-        notice = self._board.look()
-        if notice is not None:
-            self._claim(notice.sequence, self.step, "still", capture(self._subjects, step=self.step))
-        state = capture(self._subjects, step=self.step)
-        number = self._resumption.segment if self._resumption else 0
-        last = f"state-{number:04d}-{self.step:07d}-end.safetensors"
-        write_anchor(self.folder / "anchors" / last, state)
-        digest = self._digest(state)
-        self._journal.append(
-            {
-                "type": "end",
-                "step": self.step,
-                "finished": finished,
-                "state": digest,
-                "anchor": last,
-                "claimed_until": self._claimed,
-                **self._where(),
-            }
-        )
-        self._progress({"state": digest, "step": self.step, "finished": finished})
-        self._journal.close()
-        self._collect_receipts()
-        self._report_costs()
-
-    def _collect_receipts(self) -> None:
-        """Stores every receipt; the training is over, so waiting costs it nothing."""
-        if self._spool is None:
+    def _finish(self) -> None:
+        """Ends the segment: after the last step, when the loop is left early, or at the program's exit."""
+        # A forked child holds a copy of this run, which is not its to end.
+        if self._state not in ("open", "failed") or os.getpid() != self._process:
             return
-        for identifier, name in self._submitted:
-            receipt = self._spool.wait(identifier, timeout=60.0)
-            (self.folder / "progress" / f"{name}.receipt").write_bytes(receipt)
+        iteration, self._iteration = self._iteration, None
+        self._hooks.remove()
+        atexit.unregister(self._finish)
+        self._guarded(lambda: self._close_segment(iteration))
+        self._state = "closed"
+        with contextlib.suppress(OSError):
+            self._journal.close()
 
-    def _report_costs(self) -> None:
+    def _close_segment(self, left: Iteration | None) -> None:
+        if left is None:
+            state: TrainingState | None = self._capture()
+        else:
+            state = None if left.weights_changed else left.state_before(self.step)
+        notice = self._board.look()
+        if notice is not None and state is not None:
+            self._claim(notice.sequence, self.step, "still", state)
+        event: dict[str, Any] = {
+            "type": "end",
+            "step": self.step,
+            "finished": self.step >= self.steps,
+            "claimed_until": self._claimed,
+        }
+        if state is not None:
+            event["anchor"] = f"state-{self._segment:04d}-{self.step:07d}-end.safetensors"
+            event["state"] = self._digest(state)
+            write_anchor(self.folder / "anchors" / event["anchor"], state)
+        else:
+            event["left_inside_step"] = self.step
+        self._journal.append(event | self._where())
+        public = {"step": self.step, "finished": event["finished"]}
+        self._sign(public | ({"state": event["state"]} if state is not None else {}))
+        self._handover.collect()
+        self._report(left_inside=state is None)
+
+    def _report(self, *, left_inside: bool) -> None:
         costs, took = self._costs, time.monotonic() - self._costs.began
         spent = costs.hashing + costs.anchoring
         print(
@@ -210,30 +255,43 @@ class Recording:
             f" {costs.anchor_bytes / max(1, costs.anchors) / 1e6:.1f} MB in {costs.anchoring:.2f} s)",
             file=sys.stderr,
         )
+        if left_inside:
+            print(
+                f"weighbridge: the loop was left inside step {self.step}, after its update: that step is no part of the"
+                " transcript, and its weights follow from nothing recorded",
+                file=sys.stderr,
+            )
 
     # --- one step
 
     def _before_update(self) -> None:
+        self._guarded(self._note_before_update)
+
+    def _note_before_update(self) -> None:
         self._used = hyperparameters(self._subjects)
         assert self._iteration is not None
         notice = self._board.look()
         if notice is not None:
-            state = capture(self._subjects, step=self.step, generators=self._iteration.generators)
-            tensors = dict(state.tensors) | self._iteration.buffers
-            self._claim(notice.sequence, self.step, "still", TrainingState(tensors, state.plain))
+            self._claim(notice.sequence, self.step, "still", self._iteration.state_before(self.step))
 
     def _after_update(self) -> None:
+        self._guarded(self._note_after_update)
+
+    def _note_after_update(self) -> None:
         if self._board.look() is not None:
             self._updating = True
 
-    def _end_step(self, batch: Any, salt: bytes) -> None:
-        assert self._iteration is not None
-        iteration, before = self._iteration, self.step
+    def _end_step(self, batch: Any) -> None:
+        iteration, self._iteration = self._iteration, None
+        assert iteration is not None
         self.step += 1
-        digest, where = iteration.batch_digest(batch, salt)
+        self._guarded(lambda: self._note_step(iteration, batch))
+
+    def _note_step(self, iteration: Iteration, batch: Any) -> None:
+        digest, where = iteration.batch_digest(batch, salt_for(self._key, f"batch/{self.step - 1}"))
         event: dict[str, Any] = {
             "type": "step",
-            "step": before,
+            "step": self.step - 1,
             "batch": digest,
             "seen": where,
             "loss": iteration.loss_values(),
@@ -244,25 +302,39 @@ class Recording:
         used = self._used if iteration.updates else hyperparameters(self._subjects)
         if used != self._hyperparameters:
             event["hyperparameters"] = self._hyperparameters = used
+        self._gradients = self._subjects.carried(iteration.updated)
         strided = self.step % self._stride == 0
         if strided:
-            event["state"] = self._digest(capture(self._subjects, step=self.step))
+            event["state"] = self._digest(self._capture())
         self._journal.append(event)
         if strided:
-            self._progress({"state": event["state"], "step": self.step})
+            self._sign({"state": event["state"], "step": self.step})
+        foreign = iteration.updates == 0 and iteration.weights_changed
+        if foreign:
+            self._say_foreign()
         looked = self._board.look()
         newest = self._board.newest
         if newest is not None and (looked is not None or self._updating):
-            phase = "updating" if self._updating else "still"
+            # Without a hook inside the update, nobody knows on which side of it the stop fell.
+            phase = "updating" if self._updating or foreign else "still"
             self._updating = False
-            self._claim(newest.sequence, self.step, phase, capture(self._subjects, step=self.step))
+            self._claim(newest.sequence, self.step, phase, self._capture())
+
+    def _say_foreign(self) -> None:
+        if not self._said_foreign:
+            print(
+                "weighbridge: weights change outside any torch optimizer built since start; what such an update keeps"
+                " between steps is not recorded, so replay may be possible from the seed only",
+                file=sys.stderr,
+            )
+        self._said_foreign = True
 
     # --- freezes
 
     def _claim(self, sequence: int, step: int, phase: str, state: TrainingState) -> None:
         """Anchors the state in which a freeze found the memory, and names the record."""
         began = time.monotonic()
-        name = f"freeze-{sequence:06d}.safetensors"
+        name = f"freeze-{self._segment:04d}-{sequence:06d}.safetensors"
         path = self.folder / "anchors" / name
         write_anchor(path, state)
         self._costs.anchoring += time.monotonic() - began
@@ -274,7 +346,8 @@ class Recording:
         claim = {
             "chip": notice.chip,
             "boot": notice.boot,
-            "sequences": [self._claimed + 1, sequence],
+            # Records before the first notice may be another boot's, or another run's: they are not claimed.
+            "sequences": [self._claimed + 1 if self._claimed >= 0 else sequence, sequence],
             "step": step,
             "phase": phase,
             "anchor": name,
@@ -287,10 +360,13 @@ class Recording:
             for name, array in self._data.arrays.items()
             if self._data.path is None and array.flags.c_contiguous
         ]
-        self._journal.append({"type": "freeze", "layout": layout, "data": arrays, **claim, **self._where()})
-        self._progress({"state": digest, "step": step, "freeze": claim})
+        self._journal.append({"type": "freeze", "layout": layout, "data": arrays, **self._where(), **claim})
+        self._sign({"state": digest, "step": step, "freeze": claim})
 
     # --- commitments
+
+    def _capture(self) -> TrainingState:
+        return capture(self._subjects, step=self.step, gradients=self._gradients)
 
     def _digest(self, state: TrainingState) -> str:
         began = time.monotonic()
@@ -307,29 +383,5 @@ class Recording:
             "time": time.time(),
         }
 
-    def _progress(self, public: dict[str, Any]) -> None:
-        """Signs where the run stands and hands it to the log without waiting."""
-        if self._signer is None:
-            return
-        payload = {**public, "run": self.run, "journal": self._journal.head.hex()}
-        raw = sign_statement(self._signer, kind=PROGRESS, subject=self.run, payload=payload)
-        name = f"{len(list((self.folder / 'progress').glob('*.cose'))):06d}"
-        (self.folder / "progress" / f"{name}.cose").write_bytes(raw)
-        if self._spool is not None:
-            self._submitted.append((self._spool.submit(raw), name))
-
-
-def seed_generators(seed: bytes) -> None:
-    """Seeds Python's, NumPy's and PyTorch's global generators from the run's seed."""
-    import random
-
-    import numpy as np
-    import torch
-
-    from weighbridge.mechanisms.transcript.commitment import generator_seeds
-
-    seeds = generator_seeds(seed)
-    random.seed(seeds["python"])
-    np.random.seed(seeds["numpy"])
-    torch.manual_seed(seeds["torch"])
-    assert generator_states()["torch"].numel()
+    def _sign(self, public: dict[str, Any]) -> None:
+        self._handover.sign(public, head=self._journal.head)

@@ -2,32 +2,41 @@
 
 The interpreter and its packages are those that run this very code, never the operator's. Inside are the committed
 code tree, the data whose root was committed, the anchors of the plan, and nothing else: no network, no other file.
+What the program writes out is read only when the last of its processes is gone, and never trusted.
 """
 
 import json
+import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+import weighbridge
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.data import Dataset
+from weighbridge.mechanisms.transcript.encoding import read_plain
+from weighbridge.mechanisms.transcript.environment import NUMERIC_VARIABLES
 from weighbridge.mechanisms.transcript.replaying import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
-from weighbridge.sandbox import Bind, IsolatedResult, Sandbox, interpreter_binds, run_isolated
+from weighbridge.mechanisms.transcript.witness import Witness, most_overstated
+from weighbridge.sandbox import Bind, IsolatedResult, Sandbox, interpreter_binds, is_place, run_isolated
 
 __all__ = ["Replay", "ReplayedState", "replay"]
 
 _OUTPUT_LIMIT_BYTES = 256 << 20
+_MOST_DATA_BYTES = 1 << 50
+_OTHER_FILES = 100
+_INSIDE = PurePosixPath("/replay")
 
 
 @dataclass(frozen=True)
@@ -47,9 +56,12 @@ class Replay:
         states: per leg, the states passed through, in order.
         steps: what each step did, by step.
         flop_per_step: FLOP of one step by PyTorch's counter, if asked and possible.
-        startup_cpu_s: CPU seconds before the first step.
+        startup_cpu_s: CPU seconds before the first step, by the program's own count.
         result: how the process ended.
         folder: where captured states lie, until the context closes.
+        threads: threads that PyTorch used.
+        ends: steps at which a leg ends: their whole states were written out.
+        overstated_s: CPU seconds by which the program overstated some stretch beyond what was seen from outside.
     """
 
     states: tuple[tuple[ReplayedState, ...], ...]
@@ -58,10 +70,20 @@ class Replay:
     startup_cpu_s: float
     result: IsolatedResult
     folder: Path
+    threads: int
+    ends: tuple[int, ...]
+    overstated_s: float
 
     def captured(self, step: int) -> TrainingState:
-        """Reads the state captured at ``step``."""
-        return read_anchor(self.folder / f"state-{step:07d}.safetensors")
+        """Reads the state captured at ``step``.
+
+        Raises:
+            EvidenceError: what the program wrote there is no state.
+        """
+        state = read_anchor(self.folder / f"state-{step:07d}.safetensors")
+        if state.plain["step"] != step:
+            raise EvidenceError(f"says step {state.plain['step']}, not {step}", where="replayed state")
+        return state
 
     @property
     def digests(self) -> dict[int, str]:
@@ -70,7 +92,10 @@ class Replay:
 
     @property
     def step_cpu_s(self) -> list[float]:
-        """CPU seconds of each step replayed, what replay itself wrote out included, in order."""
+        """CPU seconds of each step replayed, what replay itself wrote out included, in order.
+
+        The program's own count; :attr:`overstated_s` says whether what was seen from outside allows it.
+        """
         return [(after.cpu_ns - before.cpu_ns) / 1e9 for leg in self.states for before, after in pairwise(leg)]
 
 
@@ -85,6 +110,7 @@ def replay(
     without_data: bool = False,
     count_flop: bool = False,
     core: int | None = None,
+    threads: int | None = None,
     seconds: float = 900.0,
     scratch: Path | None = None,
     observer: Callable[[int], None] | None = None,
@@ -94,22 +120,27 @@ def replay(
     Args:
         transcript: the opened run.
         legs: stretches in ascending order; an anchor is a file's name in the transcript, None derives the state.
-        captures: steps whose whole state is written out.
+        captures: steps whose whole state is written out; the ends of the legs always are.
         digests: steps whose salted digest is written out.
         data: the file that the operator handed over, if not at its committed path.
         without_data: show zeros in place of the data (for the initial state, so that nothing can be smuggled).
         count_flop: count one more step's FLOP at the end.
         core: processor to pin the process to.
+        threads: threads to ask for in place of the recorded count; the last digits then differ.
         seconds: wall-clock limit.
         scratch: folder for temporary files.
         observer: called with the sandbox's process id, a hundred times a second, while it runs.
 
     Raises:
-        EvidenceError: data or code are not what was committed, or the program did not walk the plan.
+        EvidenceError: data, code or anchors are not what was committed, or the program did not walk the plan.
         InputError: the data was given as an array in memory and cannot be shown to a sandbox.
     """
     walked = tuple(legs)
+    ends = tuple(leg.until for leg in walked)
+    captured = frozenset(captures) | frozenset(ends)
+    wanted = frozenset(digests)
     contents = transcript.contents
+    anchors = _anchors(transcript, walked)
     work = Path(tempfile.mkdtemp(prefix="weighbridge-replay-", dir=scratch))
     try:
         (out := work / "out").mkdir()
@@ -118,53 +149,124 @@ def replay(
             seed=transcript.seed,
             key=transcript.opening.key,
             legs=tuple(
-                Leg(leg.start, leg.until, f"/replay/anchors/{leg.anchor}" if leg.anchor else None) for leg in walked
+                Leg(leg.start, leg.until, str(_INSIDE / "anchors" / leg.anchor) if leg.anchor else None)
+                for leg in walked
             ),
-            captures=frozenset(captures),
-            digests=frozenset(digests),
-            out=Path("/replay/out"),
+            captures=captured,
+            digests=wanted,
+            out=Path(_INSIDE / "out"),
             config=contents["config"],
             steps=int(contents["loop"]["steps"]),
             batch_size=int(contents["loop"]["batch_size"]),
             count_flop=count_flop,
         )
         (work / "plan.json").write_text(plan.as_json())
-        binds = [*interpreter_binds(), Bind(work / "plan.json", Path("/replay/plan.json"))]
-        binds.append(Bind(work / "code", Path(contents["code"]["root"])))
-        binds.append(Bind(out, Path("/replay/out"), writable=True))
-        binds.append(_data_bind(contents["data"], data, work if without_data else None))
-        for leg in walked:
-            if leg.anchor:
-                host = transcript.folder / "anchors" / Path(leg.anchor).name
-                binds.append(Bind(host, Path(f"/replay/anchors/{leg.anchor}")))
+        shown = _data_bind(contents["data"], data, work if without_data else None)
+        program = Bind(work / "code", _place(contents["code"]["root"], "code.root"))
+        directory = _place(contents["program"]["directory"], "program.directory")
+        interpreter = interpreter_binds()
+        for place, is_file in [
+            (directory, False),
+            *((bind.place, bind.host.is_file()) for bind in (shown, *interpreter)),
+        ]:
+            _make_room(program, place, is_file=is_file)
+        binds = [*interpreter, program, shown, Bind(work / "plan.json", Path(_INSIDE / "plan.json"))]
+        binds += [Bind(out, Path(_INSIDE / "out"), writable=True), *anchors]
+        witness = Witness(out / "replay.jsonl")
+
+        def watch(pid: int) -> None:
+            witness.look(pid)
+            if observer is not None:
+                observer(pid)
+
+        defaults = Sandbox(binds=())
+        written = _written_limit(transcript, len(captured), defaults.written_bytes)
         result = run_isolated(
             [sys.executable, *_arguments(contents["program"])],
             Sandbox(
                 binds=tuple(binds),
-                environment=_environment(contents["environment"]),
-                working_directory=Path(contents["program"]["directory"]),
+                environment=_environment(contents["environment"], threads),
+                working_directory=directory,
                 seconds=seconds,
+                memory_bytes=defaults.memory_bytes + shown.host.stat().st_size,
+                file_bytes=min(defaults.file_bytes, written),
+                written_bytes=written,
+                written_files=len(captured) + _OTHER_FILES,
                 core=core,
             ),
-            observer=observer,
+            observer=watch,
         )
-        yield _read(out, result, walked)
+        witness.close(result.cpu_seconds)
+        yield _read(out, result, walked, wanted, witness)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _anchors(transcript: Transcript, legs: Sequence[Leg]) -> list[Bind]:
+    """Returns the binds that show the anchors, each of which is the committed state and nothing else."""
+    binds = []
+    for leg in legs:
+        if leg.anchor is None:
+            continue
+        state = transcript.state(leg.anchor)
+        if state.plain["step"] != leg.start:
+            raise EvidenceError(f"is the state of step {state.plain['step']}, not {leg.start}", where=leg.anchor)
+        if state.digest(transcript.salt(leg.start)).hex() != transcript.digests.get(leg.start):
+            raise EvidenceError("is not the state that was committed", where=leg.anchor)
+        binds.append(Bind(transcript.folder / "anchors" / leg.anchor, Path(_INSIDE / "anchors" / leg.anchor)))
+    return binds
+
+
+def _place(path: str, field: str) -> Path:
+    """Returns a committed path as a place inside the sandbox."""
+    if not is_place(path) or PurePosixPath(path).is_relative_to(_INSIDE):
+        raise EvidenceError(f"{path!r:.200} is no place in a sandbox", where="opening.json", field=field)
+    return Path(path)
+
+
+def _make_room(program: Bind, place: Path, *, is_file: bool) -> None:
+    """Makes the point below the code tree at which something else is shown; the tree itself is read-only inside."""
+    if place == program.place or not place.is_relative_to(program.place):
+        return
+    point = program.host / place.relative_to(program.place)
+    try:
+        (point.parent if is_file else point).mkdir(parents=True, exist_ok=True)
+        if is_file:
+            point.touch()
+    except OSError as error:
+        raise EvidenceError("lies where the code tree has a file", where="opening.json", field=str(place)) from error
+
+
+def _written_limit(transcript: Transcript, states: int, default: int) -> int:
+    """Returns how much a replay may write: its states, by the size of the first anchor, and its log, twice over."""
+    first = str(transcript.events[0].data["anchor"])
+    path = transcript.folder / "anchors" / first
+    if not path.is_file():
+        return default
+    return 2 * (states * path.stat().st_size + _OUTPUT_LIMIT_BYTES)
 
 
 def _arguments(program: Mapping[str, Any]) -> list[str]:
     arguments = [str(argument) for argument in program["arguments"]]
     if not arguments or not arguments[0]:
         raise EvidenceError("names no script to run", where="opening.json", field="program")
+    if any("\0" in argument for argument in arguments):
+        raise EvidenceError("holds a zero byte", where="opening.json", field="program")
     return arguments
 
 
-def _environment(recorded: Mapping[str, Any]) -> dict[str, str]:
-    variables = {str(k): str(v) for k, v in dict(recorded.get("variables", {})).items()}
-    variables.setdefault("OMP_NUM_THREADS", str(recorded.get("threads", 1)))
+def _environment(recorded: Mapping[str, Any], threads: int | None) -> dict[str, str]:
+    variables = {k: str(v) for k, v in recorded.get("variables", {}).items() if k in NUMERIC_VARIABLES}
+    if any("\0" in value for value in variables.values()):
+        raise EvidenceError("holds a zero byte", where="opening.json", field="environment.variables")
+    variables.setdefault("OMP_NUM_THREADS", str(recorded["threads"]))
+    if threads is not None:
+        variables |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    source = Path(weighbridge.__file__).resolve().parents[1]
+    if not source.is_relative_to(sys.prefix):  # not installed, but run from its sources
+        variables["PYTHONPATH"] = str(source)
     return variables | {
-        "WEIGHBRIDGE_REPLAY": "/replay/plan.json",
+        "WEIGHBRIDGE_REPLAY": str(_INSIDE / "plan.json"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PATH": "/usr/bin:/bin",
         "HOME": "/tmp",  # noqa: S108 - a private tmpfs inside
@@ -173,26 +275,17 @@ def _environment(recorded: Mapping[str, Any]) -> dict[str, str]:
 
 def _data_bind(described: Mapping[str, Any], given: Path | None, zeros_in: Path | None) -> Bind:
     """Returns the bind that shows the committed data, or zeros of its shape, at the path that the program reads."""
-    path = described.get("path")
-    if path is None:
+    if described.get("path") is None:
         raise InputError(
             "was given as an array in memory",
             where="data",
             mend="give start the path of a .npy file, so that the verifier can show it to the program",
         )
-    inside = Path(path)
+    inside = _place(described["path"], "data.path")
     if zeros_in is not None:
-        array = described["arrays"]["data"]
-        stand_in = zeros_in / "zeros.npy"
-        with stand_in.open("wb") as file:
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": array["format"], "fortran_order": False, "shape": tuple(array["shape"])}
-            )
-            size = int(np.prod(array["shape"])) * np.dtype(array["format"]).itemsize
-            file.truncate(file.tell() + size)
-        return Bind(stand_in, inside)
+        return Bind(_zeros(described, zeros_in / "zeros.npy"), inside)
     host = given or inside
-    if not host.exists():
+    if not host.is_file():
         raise InputError("is not there", where=host, mend="pass the file that the operator handed over")
     root = Dataset.of(host).root.hex()
     if root != described["root"]:
@@ -200,45 +293,99 @@ def _data_bind(described: Mapping[str, Any], given: Path | None, zeros_in: Path 
     return Bind(host, inside)
 
 
-def _read(out: Path, result: IsolatedResult, legs: tuple[Leg, ...]) -> Replay:
-    log = out / "replay.jsonl"
-    if not log.is_file() or log.is_symlink() or log.stat().st_size > _OUTPUT_LIMIT_BYTES:
-        raise EvidenceError(
-            "the program did not reach its loop when replayed; it ended with"
-            f" status {result.returncode}{' at the time limit' if result.timed_out else ''}:"
-            f" {result.output.strip().splitlines()[-1:] or ['no output']}",
-            where="replay",
-        )
-    states: list[list[ReplayedState]] = []
-    steps: dict[int, Mapping[str, Any]] = {}
-    flop: float | None = None
-    startup = 0.0
-    ended = False
+def _zeros(described: Mapping[str, Any], path: Path) -> Path:
+    """Writes a file of zeros in the committed shape; it takes no room on the disk."""
     try:
-        for line in log.read_text().splitlines():
-            event = json.loads(line)
-            match event["type"]:
-                case "start":
-                    startup = int(event["cpu_ns"]) / 1e9
-                case "state":
-                    seen = ReplayedState(int(event["step"]), event.get("digest"), int(event["cpu_ns"]))
-                    if not states or (seen.step != states[-1][-1].step + 1):
-                        states.append([])
-                    states[-1].append(seen)
-                case "step":
-                    steps[int(event["step"])] = event
-                case "flop":
-                    flop = float(event["per_step"])
-                case "end":
-                    ended = True
-    except (ValueError, KeyError, TypeError) as error:
+        array = described["arrays"]["data"]
+        kind, shape = np.dtype(array["format"]), tuple(array["shape"])
+        size = kind.itemsize
+        for length in shape:
+            size *= length
+        if size > _MOST_DATA_BYTES:
+            raise ValueError("larger than 1 PiB")
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": array["format"], "fortran_order": False, "shape": shape}
+            )
+            file.truncate(file.tell() + size)
+    except (KeyError, TypeError, ValueError, SyntaxError, OverflowError, OSError) as error:
+        raise EvidenceError(f"is no shape of data ({error})", where="opening.json", field="data.arrays") from error
+    return path
+
+
+def _read(out: Path, result: IsolatedResult, legs: Sequence[Leg], digests: frozenset[int], witness: Witness) -> Replay:
+    """Reads what the program wrote out: exactly the steps and states of the plan, in their order, or nothing."""
+    words = result.output.strip().splitlines()[-1:] or ["no output"]
+    ending = f"it {result.ending}: {words[0][:400]}"
+    try:
+        data = read_plain(out / "replay.jsonl", limit_bytes=_OUTPUT_LIMIT_BYTES)
+    except EvidenceError as error:
+        raise EvidenceError(f"the program did not reach its loop when replayed; {ending}", where="replay") from error
+    if result.timed_out or result.overflowed or result.returncode != 0:
+        raise EvidenceError(f"the replayed program did not end well; {ending}", where="replay")
+    try:
+        return _parse(data, out, result, legs, digests, witness)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise EvidenceError(f"the replayed program wrote nonsense ({error})", where="replay") from error
-    reached = {s.step for leg in states for s in leg}
-    missing = [step for leg in legs for step in (leg.start, leg.until) if step not in reached]
-    if missing or not ended:
-        raise EvidenceError(
-            f"the replayed program stopped before step {missing[0] if missing else 'the end'};"
-            f" its last words: {result.output.strip()[-400:]}",
-            where="replay",
-        )
-    return Replay(tuple(tuple(leg) for leg in states), steps, flop, startup, result, out)
+
+
+def _parse(
+    data: bytes, out: Path, result: IsolatedResult, legs: Sequence[Leg], digests: frozenset[int], witness: Witness
+) -> Replay:
+    states: list[list[ReplayedState]] = [[] for _ in legs]
+    steps: dict[int, Mapping[str, Any]] = {}
+    said: list[float] = []
+    bounds: list[tuple[float, float]] = []
+    flop: float | None = None
+    threads = 0
+    expected = _expected(legs)
+    position = 0
+    for line in data.splitlines(keepends=True):
+        position += len(line)
+        event = json.loads(line)
+        kind, cpu_ns = event["type"], event["cpu_ns"]
+        if type(cpu_ns) is not int or cpu_ns < 0 or (said and cpu_ns / 1e9 < said[-1]):
+            raise ValueError("its CPU time runs backwards")
+        said.append(cpu_ns / 1e9)
+        bounds.append(witness.bounds(position))
+        if kind == "flop":
+            flop = float(event["per_step"])
+            if not 0 <= flop < math.inf:
+                raise ValueError("its FLOP are no number")
+            continue
+        leg, awaited, step = next(expected, (0, "nothing", None))
+        if kind != awaited or event.get("step") != step or isinstance(step, bool):
+            raise ValueError(f"a line of type {kind!r:.40} where the plan has {awaited}")
+        if kind == "start":
+            threads = int(event["threads"])
+        elif kind == "state":
+            digest = event.get("digest")
+            if (step in digests) != isinstance(digest, str):
+                raise ValueError(f"the digest of step {step} is missing or was not asked for")
+            states[leg].append(ReplayedState(event["step"], digest, cpu_ns))
+        elif kind == "step":
+            steps[event["step"]] = event
+    if next(expected, None) is not None:
+        raise ValueError("it ends before the plan does")
+    return Replay(
+        states=tuple(tuple(leg) for leg in states),
+        steps=steps,
+        flop_per_step=flop,
+        startup_cpu_s=said[0],
+        result=result,
+        folder=out,
+        threads=threads,
+        ends=tuple(leg.until for leg in legs),
+        overstated_s=most_overstated(said, bounds),
+    )
+
+
+def _expected(legs: Sequence[Leg]) -> Iterator[tuple[int, str, int | None]]:
+    """Yields the lines that a plan's walk writes, in order: leg, type and step."""
+    yield 0, "start", None
+    for number, leg in enumerate(legs):
+        yield number, "state", leg.start
+        for step in range(leg.start, leg.until):
+            yield number, "step", step
+            yield number, "state", step + 1
+    yield 0, "end", None

@@ -4,6 +4,7 @@ Nothing here judges. The program is the operator's and may lie about what it did
 outside with digests that were logged before, which this side is never given.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -13,15 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import torch
+
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.anchors import read_anchor, write_anchor
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.encoding import read_plain
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
-from weighbridge.mechanisms.transcript.state import Subjects, capture, hyperparameters, restore
+from weighbridge.mechanisms.transcript.state import Subjects, capture, hyperparameters, restore, seed_generators
 
 __all__ = ["Leg", "ReplayPlan", "Replaying"]
+
+_PLAN_LIMIT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -67,20 +73,31 @@ class ReplayPlan:
 
     @classmethod
     def read(cls, path: Path) -> "ReplayPlan":
-        """Reads a plan file."""
-        data = json.loads(path.read_text())
-        return cls(
-            seed=bytes.fromhex(data["seed"]),
-            key=bytes.fromhex(data["key"]),
-            legs=tuple(Leg(int(a), int(b), c) for a, b, c in data["legs"]),
-            captures=frozenset(data["captures"]),
-            digests=frozenset(data["digests"]),
-            out=Path(data["out"]),
-            config=data["config"],
-            steps=int(data["steps"]),
-            batch_size=int(data["batch_size"]),
-            count_flop=bool(data["count_flop"]),
-        )
+        """Reads a plan file.
+
+        Raises:
+            EvidenceError: it is not readable, or no plan.
+        """
+        try:
+            data = json.loads(read_plain(path, limit_bytes=_PLAN_LIMIT_BYTES))
+            plan = cls(
+                seed=bytes.fromhex(data["seed"]),
+                key=bytes.fromhex(data["key"]),
+                legs=tuple(Leg(int(a), int(b), None if c is None else str(c)) for a, b, c in data["legs"]),
+                captures=frozenset(int(step) for step in data["captures"]),
+                digests=frozenset(int(step) for step in data["digests"]),
+                out=Path(data["out"]),
+                config=dict(data["config"]),
+                steps=int(data["steps"]),
+                batch_size=int(data["batch_size"]),
+                count_flop=bool(data["count_flop"]),
+            )
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise EvidenceError(f"is not a readable plan ({error})", where=path) from error
+        ends = [step for leg in plan.legs for step in (leg.start, leg.until)]
+        if not ends or ends != sorted(ends) or ends[0] < 0 or len(plan.key) != 32 or plan.batch_size < 1:
+            raise EvidenceError("its stretches are not in ascending order, or its sizes are none", where=path)
+        return plan
 
 
 class Replaying:
@@ -91,6 +108,7 @@ class Replaying:
         self.step = plan.legs[0].start
         self._plan, self._data, self._discovery = plan, data, discovery
         self._used: Any = None
+        self._gradients: dict[str, torch.Tensor] = {}
         self._hooks: LoopHooks
         self._subjects: Subjects
         self._log: IO[str] = (plan.out / "replay.jsonl").open("w", buffering=1)
@@ -104,8 +122,6 @@ class Replaying:
         Raises:
             InputError: the program asks for another configuration, length or batch than was committed.
         """
-        from weighbridge.mechanisms.transcript.recorder import seed_generators
-
         plan = ReplayPlan.read(path)
         if (config, steps, batch_size) != (dict(plan.config), plan.steps, plan.batch_size):
             raise InputError("the program's configuration is not the committed one", where="config")
@@ -116,14 +132,17 @@ class Replaying:
         """Yields the committed batches leg by leg, and writes out what each step did."""
         self._subjects = self._discovery.close()
         self._hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=lambda: None)
-        self._say({"type": "start", "cpu_ns": time.process_time_ns()})
+        self._gradients = self._subjects.carried(())
+        self._say({"type": "start", "threads": torch.get_num_threads()})
         self._hooks.install()
         for leg in self._plan.legs:
             yield from self._walk(leg)
         if self._plan.count_flop:
             yield from self._count()
-        self._hooks.remove()
-        self._say({"type": "end", "cpu_ns": time.process_time_ns()})
+        self._end()
+
+    def _end(self) -> None:
+        self._say({"type": "end"})
         self._log.close()
         sys.stdout.flush()
         os._exit(0)  # what the program does after training is no part of the run
@@ -134,16 +153,18 @@ class Replaying:
             if state.plain["step"] != leg.start:
                 raise EvidenceError("is for another step", where=leg.anchor)
             restore(self._subjects, state)
+            self._gradients = self._subjects.carried(())
         self.step = leg.start
         self._boundary()
         for taken in self._data.indices(self.seed, batch_size=self._plan.batch_size, start=leg.start, stop=leg.until):
-            iteration = self._hooks.iteration = Iteration(self._subjects)
+            iteration = self._hooks.iteration = Iteration(self._subjects, self._gradients)
             batch = self._data.batch(taken)
             yielded = dict(batch) if isinstance(batch, dict) else batch
             yield batch
             used = self._used if iteration.updates else hyperparameters(self._subjects)
             digest, where = iteration.batch_digest(yielded, salt_for(self._plan.key, f"batch/{self.step}"))
             self.step += 1
+            self._gradients = self._subjects.carried(iteration.updated)
             self._say(
                 {
                     "type": "step",
@@ -161,8 +182,8 @@ class Replaying:
     def _boundary(self) -> None:
         """Writes the digest or the whole state at a step that the plan names."""
         step = self.step
-        state = capture(self._subjects, step=step)
-        event: dict[str, Any] = {"type": "state", "step": step, "cpu_ns": time.process_time_ns()}
+        state = capture(self._subjects, step=step, gradients=self._gradients)
+        event: dict[str, Any] = {"type": "state", "step": step}
         if step in self._plan.digests:
             event["digest"] = state.digest(salt_for(self._plan.key, f"state/{step}")).hex()
         if step in self._plan.captures:
@@ -175,12 +196,15 @@ class Replaying:
 
         taken = next(self._data.indices(self.seed, batch_size=self._plan.batch_size, start=0, stop=1))
         counter = FlopCounterMode(display=False)
-        with counter:
+        # A program that leaves its loop here has done the step too.
+        with counter, contextlib.suppress(GeneratorExit):
             yield self._data.batch(taken)
         self._say({"type": "flop", "per_step": float(counter.get_total_flops())})
+        self._end()
 
     def _before_update(self) -> None:
         self._used = hyperparameters(self._subjects)
 
     def _say(self, event: Mapping[str, Any]) -> None:
-        self._log.write(json.dumps(event) + "\n")
+        """Writes one line, with the CPU time so far: outside, the lines are watched as they appear."""
+        self._log.write(json.dumps({**event, "cpu_ns": time.process_time_ns()}) + "\n")

@@ -1,5 +1,6 @@
 """``weighbridge.start``: commits to a run, waits for the log, seeds the program, and hands back the loop."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.files import replace_whole
 from weighbridge.evidence.keys import FileSigner, Signer
 from weighbridge.evidence.spool import SpoolClient
 from weighbridge.evidence.statement import sign_statement, verify_statement
@@ -19,18 +21,21 @@ from weighbridge.mechanisms.transcript.commitment import (
     NONCE,
     Opening,
     derive_seed,
+    nonce_of,
     salt_for,
 )
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.environment import CodeTree, describe_environment
+from weighbridge.mechanisms.transcript.environment import CodeTree, describe_environment, differences
 from weighbridge.mechanisms.transcript.journal import read_segment, segment_paths
-from weighbridge.mechanisms.transcript.recorder import Recording, Resumption, seed_generators
+from weighbridge.mechanisms.transcript.recorder import Recording, Resumption
 from weighbridge.mechanisms.transcript.replaying import Replaying
+from weighbridge.mechanisms.transcript.state import seed_generators
 
 __all__ = ["start"]
 
-_WAIT_SECONDS = 60.0
+_QUIET_SECONDS = 3.0
+_WAIT_SECONDS = 57.0
 
 
 def start(
@@ -82,7 +87,7 @@ def start(
     plan = os.environ.get("WEIGHBRIDGE_REPLAY")
     try:
         plain: dict[str, Any] = json.loads(json.dumps(dict(config), allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"is not plain data ({error})", where="config", mend="use numbers, strings, lists") from error
     steps = _count("steps", steps, plain)
     batch_size = _count("batch_size", batch_size, plain)
@@ -93,31 +98,27 @@ def start(
         raise InputError("must be at least 1", where="stride")
 
     resume = resume or os.environ.get("WEIGHBRIDGE_RESUME")
-    tree = CodeTree.read(Path(code) if code is not None else _program_folder())
+    base = Path(store or os.environ.get("WEIGHBRIDGE_RUNS") or "weighbridge-runs")
+    folder = Path(code) if code is not None else _program_folder()
+    tree = CodeTree.read(folder, without=[base, *([Path(resume).parent] if resume else [])])
     contents = {
         "data": {"root": dataset.root.hex(), **dataset.describe()},
         "code": {"digest": tree.digest.hex(), "root": str(tree.root)},
         "config": plain,
         "environment": describe_environment(),
-        "program": {"arguments": _arguments(), "directory": str(Path.cwd())},
+        "program": {"arguments": _arguments(tree), "directory": str(Path.cwd())},
         "loop": {"steps": steps, "batch_size": batch_size, "stride": stride},
     }
-    discovery = Discovery()
-    signer = FileSigner.load(Path(key)) if (key := os.environ.get("WEIGHBRIDGE_KEY")) else None
-    spool = SpoolClient(Path(folder)) if (folder := os.environ.get("WEIGHBRIDGE_SPOOL")) else None
-    if spool is not None and signer is None:
-        raise InputError("is set but WEIGHBRIDGE_KEY is not", where="WEIGHBRIDGE_SPOOL", mend="name the key file")
-
+    signer, spool = _signer_and_spool()
     resumption: Resumption | None = None
     if resume:
         run_folder = Path(resume)
-        opening, run, seed, resumption = _resume(run_folder, contents)
+        opening, run, seed, resumption = _resume(run_folder, contents, tree)
     else:
         opening = Opening.fresh(contents)
         public = {"steps": steps, "flop_per_step": flop_per_step, "parent": parent}
         chips = [chip] if (chip := os.environ.get("WEIGHBRIDGE_CHIP")) else []
         payload = opening.commitment(chips=chips, public=public)
-        base = Path(store or os.environ.get("WEIGHBRIDGE_RUNS") or "weighbridge-runs")
         run_folder, run, seed = _commit(base, payload, opening, signer, spool)
         tree.write(run_folder / "code")
     recording = Recording(
@@ -129,7 +130,7 @@ def start(
         steps=steps,
         batch_size=batch_size,
         stride=stride,
-        discovery=discovery,
+        discovery=Discovery(),
         signer=signer,
         spool=spool,
         resumption=resumption,
@@ -157,9 +158,29 @@ def _program_folder() -> Path:
     return Path(main).resolve().parent
 
 
-def _arguments() -> list[str]:
+def _arguments(tree: CodeTree) -> list[str]:
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    return [str(Path(main).resolve()) if main else "", *sys.argv[1:]]
+    script = Path(main).resolve() if main else None
+    if script is None or not script.is_relative_to(tree.root) or str(script.relative_to(tree.root)) not in tree.files:
+        raise InputError(
+            "does not contain the script that runs, so nobody could replay it",
+            where=tree.root,
+            field="code",
+            mend="pass the folder of the main script, or one above it",
+        )
+    return [str(script), *sys.argv[1:]]
+
+
+def _signer_and_spool() -> tuple[Signer | None, SpoolClient | None]:
+    """Opens what the environment names, before anything is committed."""
+    key, folder = os.environ.get("WEIGHBRIDGE_KEY"), os.environ.get("WEIGHBRIDGE_SPOOL")
+    for name, why, mend in (
+        ("WEIGHBRIDGE_KEY", "nothing can be signed", "name the key file"),
+        ("WEIGHBRIDGE_ROOTS", "nobody's nonce can be verified", "name the trust roots"),
+    ):
+        if folder and not os.environ.get(name):
+            raise InputError(f"is not set though WEIGHBRIDGE_SPOOL is, so {why}", where=name, mend=mend)
+    return FileSigner.load(Path(key)) if key else None, SpoolClient(Path(folder)) if folder else None
 
 
 def _commit(
@@ -187,60 +208,80 @@ def _commit(
         return folder, run, derive_seed(commitment_id=run, inspector_nonce=opening.nonce)
     (folder / "commitment.cose").write_bytes(raw)
     identifier = spool.submit(raw)
-    (folder / "commitment.receipt").write_bytes(spool.wait(identifier, timeout=_WAIT_SECONDS))
-    answers = spool.answers(identifier)
-    if not answers:
-        raise EvidenceError(
-            "the log took the commitment, but no inspector answered it",
-            where=spool.directory,
-            mend="run the keeper with an inspector's nonce key",
-        )
-    (folder / "nonce.cose").write_bytes(answers[0])
-    logged = spool.wait(hashlib.sha256(answers[0]).hexdigest(), timeout=_WAIT_SECONDS)
-    (folder / "nonce.receipt").write_bytes(logged)
-    return folder, run, _seed_of(folder, run, opening)
+    (folder / "commitment.receipt").write_bytes(_wait(spool, identifier))
+    for answer in spool.answers(identifier):
+        roots = TrustRoots.load(Path(os.environ["WEIGHBRIDGE_ROOTS"]))
+        if verify_statement(answer, roots).kind == NONCE:
+            logged = _wait(spool, hashlib.sha256(answer).hexdigest())
+            (folder / "nonce.receipt").write_bytes(logged)
+            replace_whole(folder / "nonce.cose", answer)
+            return folder, run, _seed_of(folder, run, opening)
+    raise EvidenceError(
+        "the log took the commitment, but no inspector answered it",
+        where=spool.directory,
+        mend="run the keeper with an inspector's nonce key",
+    )
 
 
-def _resume(folder: Path, contents: Mapping[str, Any]) -> tuple[Opening, str, bytes, Resumption]:
+def _wait(spool: SpoolClient, identifier: str) -> bytes:
+    """Waits for a receipt; nothing may be trained before, so this wait is said and not cut short."""
+    with contextlib.suppress(EvidenceError):
+        return spool.wait(identifier, timeout=_QUIET_SECONDS)
+    print(f"weighbridge: waiting for the log's keeper, at most {_WAIT_SECONDS:.0f} s more …", file=sys.stderr)
+    return spool.wait(identifier, timeout=_WAIT_SECONDS)
+
+
+def _resume(folder: Path, contents: Mapping[str, Any], tree: CodeTree) -> tuple[Opening, str, bytes, Resumption]:
     """Finds the newest usable anchor of an interrupted run; nothing of the run may have changed since."""
     opening = Opening.read(folder / "opening.json")
     for name in ("data", "code", "config", "loop"):
-        if opening.contents.get(name) != contents[name]:
+        if opening.contents[name] != contents[name]:
             raise InputError(
-                "is not what the run was committed with",
+                "is not what the run was committed with" + (_changed_file(folder, tree) if name == "code" else ""),
                 where=folder,
                 field=name,
                 mend="start a new run instead",
             )
     paths = segment_paths(folder)
-    last = read_segment(paths[-1])
+    segments = [read_segment(path) for path in paths]
+    last = segments[-1]
     if last.complete and last.events[-1].data.get("finished"):
         raise InputError("has finished", where=folder, mend="start a new run")
-    anchors = [
-        (event.data["step"], event.data["anchor"], event.data["state"])
-        for path in paths
-        for event in read_segment(path).events
-        if "anchor" in event.data
-    ]
+    events = [event for segment in segments for event in segment.events]
+    run = str(events[0].data["run"]) if events else ""
+    committed = folder / "commitment.cose"
+    if committed.exists():
+        run = hashlib.sha256(committed.read_bytes()).hexdigest()
     reached = max((int(e.data["step"]) + 1 for e in last.events if e.type == "step"), default=0)
-    for step, name, digest in sorted(anchors, key=lambda a: a[0], reverse=True):
+    anchored = [e.data for e in events if "anchor" in e.data]
+    for data in sorted(anchored, key=lambda data: int(data["step"]), reverse=True):
+        step = int(data["step"])
         try:
-            state = read_anchor(folder / "anchors" / name)
+            state = read_anchor(folder / "anchors" / data["anchor"])
         except EvidenceError:
             continue
-        if state.plain["step"] == step and state.digest(salt_for(opening.key, f"state/{step}")).hex() == digest:
-            run = str(last.events[0].data["run"]) if last.events else folder.name
+        salt = salt_for(opening.key, f"state/{step}")
+        if state.plain["step"] == step and state.digest(salt).hex() == data["state"]:
             resumption = Resumption(
                 segment=len(paths),
                 parent=paths[-1].name,
                 parent_head=last.head.hex(),
-                anchor=name,
-                step=int(step),
+                anchor=str(data["anchor"]),
+                step=step,
                 state=state,
-                lost_steps=max(0, reached - int(step)),
+                lost_steps=max(0, reached - step),
+                environment=tuple(differences(opening.contents["environment"], contents["environment"])),
             )
+            for sentence in resumption.environment:
+                print(f"weighbridge: resumed elsewhere, and replay may differ: {sentence}", file=sys.stderr)
             return opening, run, _seed_of(folder, run, opening), resumption
     raise EvidenceError("has no anchor that matches its journal", where=folder, mend="start a new run")
+
+
+def _changed_file(folder: Path, tree: CodeTree) -> str:
+    committed = CodeTree.read(folder / "code").files
+    changed = sorted(n for n in {*committed, *tree.files} if committed.get(n) != tree.files.get(n))
+    return f" ({changed[0]} changed)" if changed else ""
 
 
 def _seed_of(folder: Path, run: str, opening: Opening) -> bytes:
@@ -251,12 +292,8 @@ def _seed_of(folder: Path, run: str, opening: Opening) -> bytes:
     directory = os.environ.get("WEIGHBRIDGE_ROOTS")
     if directory is None:
         raise InputError(
-            "is not set, so nobody's nonce can be verified",
-            where="WEIGHBRIDGE_ROOTS",
-            mend="name the trust roots",
+            "is not set, so nobody's nonce can be verified", where="WEIGHBRIDGE_ROOTS", mend="name the trust roots"
         )
-    roots = TrustRoots.load(Path(directory))
-    statement = verify_statement(answer.read_bytes(), roots, kind=NONCE, role="inspector")
-    if statement.payload.get("run") != run or not isinstance(statement.payload.get("nonce"), str):
-        raise EvidenceError("does not answer this run's commitment", where=answer)
-    return derive_seed(commitment_id=run, inspector_nonce=bytes.fromhex(str(statement.payload["nonce"])))
+    statement = verify_statement(answer.read_bytes(), TrustRoots.load(Path(directory)), kind=NONCE, role="inspector")
+    nonce = nonce_of(statement.payload, run=run, where=answer)
+    return derive_seed(commitment_id=run, inspector_nonce=nonce)

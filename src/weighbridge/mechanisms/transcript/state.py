@@ -1,12 +1,18 @@
 """The whole state of a training program: named, captured, restored and digested.
 
-A state is everything that the next step depends on: weights, buffers, optimizer, schedulers, scalers, random
-number generators and the data cursor. Digests cover all of it, because replay of weights alone proves nothing
-(an optimizer's state can carry a model to any weights: reference figure in ``docs/attacks.md``).
+A state is everything that the next step depends on: weights, buffers, gradients that the last step left for the next,
+optimizer, schedulers, scalers, random number generators and the data cursor. Digests cover all of it, because replay
+of weights alone proves nothing: an optimizer's state can carry a model to any weights.
+
+Not covered, so that a program which uses them replays from its seed but not from an anchor: generators of its own
+(``torch.Generator``, ``numpy.random.default_rng``), optimizers that are not ``torch.optim.Optimizer``, and counters in
+its own variables.
 """
 
+import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +22,7 @@ from blake3 import blake3
 from torch import Tensor, nn
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.commitment import generator_seeds
 from weighbridge.mechanisms.transcript.encoding import canonical, framed
 
 __all__ = [
@@ -23,12 +30,15 @@ __all__ = [
     "TrainingState",
     "capture",
     "digest_tensor",
+    "generator_states",
     "hyperparameters",
     "restore",
+    "seed_generators",
     "tensor_bytes",
 ]
 
 _DOMAIN = b"weighbridge/state/1"
+_MOST_STEPS = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,28 @@ class Subjects:
                 if id(tensor) not in seen:
                     seen.add(id(tensor))
                     yield f"{root}/{kind}/{name}", tensor
+
+    def buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Yields the buffers of :meth:`parameters`."""
+        return ((name, tensor) for name, tensor in self.parameters() if "/buffer/" in name)
+
+    @property
+    def follows_losses(self) -> bool:
+        """Whether a schedule depends on the losses, so that it cannot be stepped to an anchor's position."""
+        return any(isinstance(h, torch.optim.lr_scheduler.ReduceLROnPlateau) for h in self.plain.values())
+
+    def carried(self, updated: Collection[int]) -> dict[str, Tensor]:
+        """Returns the gradients that no update has used: the next step may add to them (gradient accumulation).
+
+        Args:
+            updated: ids of the optimizers that stepped since the gradients were last looked at.
+        """
+        used = {id(p) for o in self.optimizers.values() if id(o) in updated for p in _optimized(o)}
+        return {
+            name.replace("/parameter/", "/gradient/", 1): tensor.grad
+            for name, tensor in self.parameters()
+            if tensor.grad is not None and id(tensor) not in used and "/parameter/" in name
+        }
 
 
 @dataclass(frozen=True)
@@ -74,12 +106,14 @@ class TrainingState:
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """Returns a tensor's elements as bytes in C order, without a copy where it is contiguous on the CPU."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
 
 
 def digest_tensor(tensor: Tensor, *, key: bytes | None = None) -> bytes:
     """Returns BLAKE3 over format, shape and raw bytes (never a printed form, which abbreviates)."""
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
     header = canonical([str(tensor.dtype), list(tensor.shape)])
     hasher = blake3(framed(header), key=key) if key is not None else blake3(framed(header))
     hasher.update(tensor_bytes(tensor))
@@ -90,7 +124,7 @@ def hyperparameters(subjects: Subjects) -> dict[str, list[dict[str, Any]]]:
     """Returns every optimizer's parameter groups as plain data, without the parameters themselves."""
     return {
         name: [
-            {key: _plain(value) for key, value in sorted(group.items()) if key != "params"}
+            {key: _finite(_plain(value)) for key, value in sorted(group.items()) if key != "params"}
             for group in optimizer.param_groups
         ]
         for name, optimizer in subjects.optimizers.items()
@@ -100,20 +134,38 @@ def hyperparameters(subjects: Subjects) -> dict[str, list[dict[str, Any]]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().cpu().tolist()
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)
+    if isinstance(value, (bool, int, float, str, type(None))):
+        return value
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))  # an address is another in every process
 
 
-def capture(subjects: Subjects, *, step: int, generators: "Mapping[str, Any] | None" = None) -> TrainingState:
+def _finite(value: Any) -> Any:
+    """Spells NaN and infinities as text, which JSON cannot hold and which would not equal themselves."""
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def capture(
+    subjects: Subjects,
+    *,
+    step: int,
+    gradients: Mapping[str, Tensor],
+    generators: "Mapping[str, Any] | None" = None,
+) -> TrainingState:
     """Returns the state as it stands; tensors are the live ones (not copies), valid until the next update.
 
     Args:
         subjects: what is recorded.
-        step: updates completed, which is also the data cursor.
+        step: steps completed, which is also the data cursor.
+        gradients: those carried over from the step before (:meth:`Subjects.carried`).
         generators: states of the random number generators to store instead of the present ones.
     """
-    tensors: dict[str, Tensor] = dict(subjects.parameters())
+    tensors: dict[str, Tensor] = {**dict(subjects.parameters()), **gradients}
     plain: dict[str, Any] = {"step": step}
     for name, optimizer in subjects.optimizers.items():
         for index, parameter in enumerate(_optimized(optimizer)):
@@ -134,6 +186,14 @@ def generator_states() -> dict[str, Any]:
         "numpy": np.random.get_state(legacy=True),
         "python": random.getstate(),
     }
+
+
+def seed_generators(seed: bytes) -> None:
+    """Seeds Python's, NumPy's and PyTorch's global generators from the run's seed."""
+    seeds = generator_seeds(seed)
+    random.seed(seeds["python"])
+    np.random.seed(seeds["numpy"])
+    torch.manual_seed(seeds["torch"])
 
 
 def _plain_generators(states: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,12 +246,22 @@ def restore(subjects: Subjects, state: TrainingState) -> None:
 
     Only tensors and counters are loaded. Hyperparameters (learning rate, betas, ``fused``, ...) are never taken
     from the state: they stay as the program built them from the committed configuration, because a loaded
-    optimizer state would silently override them. Schedulers are stepped forward instead of loaded.
+    optimizer state would silently override them. Schedulers are stepped forward instead of loaded. A program that
+    changes a learning rate by hand at certain steps only therefore replays from its seed, not from an anchor.
 
     Raises:
         EvidenceError: the state's names, shapes or formats are not those of the program's own objects.
+        InputError: the program uses something that cannot be restored this way.
     """
     live = dict(subjects.parameters())
+    gradients: dict[str, Tensor] = {}
+    for name, tensor in state.tensors.items():
+        root, _, rest = name.partition("/")
+        if root in subjects.modules and name not in live:
+            owner = f"{root}/parameter/{rest.removeprefix('gradient/')}"
+            if not rest.startswith("gradient/") or owner not in live:
+                raise EvidenceError(f"the program builds no tensor named {name}", where="anchor")
+            gradients[owner] = tensor
     for name, tensor in live.items():
         source = state.tensors.get(name)
         if source is None or source.shape != tensor.shape or source.dtype != tensor.dtype:
@@ -200,39 +270,55 @@ def restore(subjects: Subjects, state: TrainingState) -> None:
             )
         with torch.no_grad():
             tensor.copy_(source)
-    extra = {n for n in state.tensors if n.split("/")[0] in subjects.modules} - set(live)
-    if extra:
-        raise EvidenceError(f"the program builds no tensor named {sorted(extra)[0]}", where="anchor")
+        if tensor.requires_grad:
+            tensor.grad = gradients[name].clone() if name in gradients else None
     for name, optimizer in subjects.optimizers.items():
         _restore_optimizer(name, optimizer, state)
+    parts = {id(part) for holder in subjects.plain.values() for part in getattr(holder, "_schedulers", ())}
     for name, holder in subjects.plain.items():
-        _advance(name, holder, state)
+        if id(holder) not in parts:
+            _advance(name, holder, state)
     _restore_generators(state)
 
 
 def _restore_optimizer(name: str, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    for index, parameter in enumerate(_optimized(optimizer)):
-        prefix = f"{name}/{index}/"
-        entries: dict[str, Any] = {}
-        for source in (state.tensors, state.plain):
-            for path, value in source.items():
-                if path.startswith(prefix):
-                    key = path.removeprefix(prefix)
-                    if "/" in key:
-                        raise InputError(
-                            f"optimizer state {path} is nested, which replay cannot restore", where="anchor"
-                        )
-                    entries[key] = value.clone() if isinstance(value, Tensor) else value
-        if entries:
+    held: dict[str, dict[str, Any]] = {}
+    for source in (state.tensors, state.plain):
+        for path, value in source.items():
+            root, _, rest = path.partition("/")
+            if root == name:
+                index, _, key = rest.partition("/")
+                if "/" in key:
+                    raise InputError(f"optimizer state {path} is nested, which replay cannot restore", where="anchor")
+                held.setdefault(index, {})[key] = value.clone() if isinstance(value, Tensor) else value
+    for number, parameter in enumerate(_optimized(optimizer)):
+        optimizer.state.pop(parameter, None)
+        if entries := held.pop(str(number), None):
             optimizer.state[parameter] = entries
+    if held:
+        raise EvidenceError(f"holds state for parameter {min(held)}, which {name} has not", where="anchor")
 
 
 def _advance(name: str, holder: Any, state: TrainingState) -> None:
-    """Brings a scheduler to the anchor's step by stepping it; loads other plain holders (gradient scalers)."""
-    if isinstance(holder, torch.optim.lr_scheduler.LRScheduler):
-        for _ in range(int(state.plain.get(f"{name}/last_epoch", 0)) - int(holder.last_epoch)):
-            holder.optimizer._opt_called = True  # type: ignore[attr-defined] # no warning about the order of calls
-            holder.step()
+    """Brings a scheduler to the anchor's step by stepping it; of gradient scalers loads scale and counter."""
+    if not isinstance(holder, torch.optim.lr_scheduler.LRScheduler):
+        counters = {"scale", "_growth_tracker"}
+        now = holder.state_dict()
+        holder.load_state_dict(
+            {key: state.plain.get(f"{name}/{key}", now[key]) if key in counters else now[key] for key in now}
+        )
         return
-    nested = {path.removeprefix(f"{name}/"): v for path, v in state.plain.items() if path.startswith(f"{name}/")}
-    holder.load_state_dict(holder.state_dict() | nested)
+    if isinstance(holder, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise InputError(
+            "follows the losses, so it cannot be brought to an anchor's step",
+            where=name,
+            mend="such a run replays from its seed only",
+        )
+    chained = isinstance(holder, torch.optim.lr_scheduler.ChainedScheduler)
+    first: Any = holder._schedulers[0] if chained else holder  # type: ignore[attr-defined]
+    wanted = state.plain.get(f"{name}/_schedulers/0/last_epoch" if chained else f"{name}/last_epoch")
+    if type(wanted) is not int or wanted > _MOST_STEPS:
+        raise EvidenceError("holds no position of the schedule", where="anchor", field=name)
+    while int(first.last_epoch) < wanted:
+        first.optimizer._opt_called = True  # no warning about the order of calls
+        holder.step()

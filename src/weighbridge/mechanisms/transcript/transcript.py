@@ -1,13 +1,14 @@
 """A transcript as the inspector opens it: everything read back is verified against what was logged."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from weighbridge.errors import EvidenceError
+from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.certificates import Role
+from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.anchors import read_anchor
@@ -17,13 +18,19 @@ from weighbridge.mechanisms.transcript.commitment import (
     PROGRESS,
     Opening,
     derive_seed,
+    nonce_of,
     salt_for,
 )
+from weighbridge.mechanisms.transcript.encoding import read_plain
 from weighbridge.mechanisms.transcript.environment import CodeTree
+from weighbridge.mechanisms.transcript.events import is_anchor_name
 from weighbridge.mechanisms.transcript.journal import Event, Segment, read_segment, segment_paths
 from weighbridge.mechanisms.transcript.state import TrainingState
 
 __all__ = ["Freeze", "Transcript"]
+
+_MOST_RECORDS = 10_000
+"""Records that one claim may cover: they are counted one by one."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +89,34 @@ class Transcript:
             raise EvidenceError("is not a transcript's folder", where=folder)
         opening = Opening.read(folder / "opening.json")
         segments = tuple(read_segment(path) for path in segment_paths(folder))
+        if not all(segment.events for segment in segments):
+            raise EvidenceError("has an empty segment", where=folder)
+        if (folder / "code").is_symlink():
+            raise EvidenceError("is a link", where=folder / "code")
         commitment = nonce = None
         progress: list[Statement] = []
-        if roots is not None and (folder / "commitment.cose").exists():
-            commitment = verify_statement((folder / "commitment.cose").read_bytes(), roots, kind=COMMITMENT)
+        bound = (folder / "commitment.cose").exists()
+        if roots is not None and bound:
+            commitment = _statement(folder / "commitment.cose", roots, COMMITMENT)
             opening.check(commitment.payload)
             if (folder / "nonce.cose").exists():
-                nonce = verify_statement((folder / "nonce.cose").read_bytes(), roots, kind=NONCE, role="inspector")
-                if nonce.payload.get("run") != commitment.id:
-                    raise EvidenceError("answers another run's commitment", where=folder / "nonce.cose")
+                nonce = _statement(folder / "nonce.cose", roots, NONCE, role=Role.INSPECTOR)
+                nonce_of(nonce.payload, run=commitment.id, where=folder / "nonce.cose")
             for path in sorted((folder / "progress").glob("*.cose")):
-                statement = verify_statement(path.read_bytes(), roots, kind=PROGRESS)
+                statement = _statement(path, roots, PROGRESS)
                 if statement.payload.get("run") != commitment.id:
                     raise EvidenceError("belongs to another run", where=path)
                 if statement.identity.key_id != commitment.identity.key_id:
                     raise EvidenceError("is signed by another key than the commitment", where=path)
                 progress.append(statement)
+        elif (folder / "nonce.cose").exists() and roots is not None:
+            raise EvidenceError("has an inspector's answer, but no commitment", where=folder)
         transcript = cls(folder, commitment, nonce, opening, segments, tuple(progress))
-        tree = transcript.code
-        if tree.digest.hex() != transcript.contents["code"]["digest"]:
+        try:
+            digest = transcript.code.digest.hex()
+        except InputError as error:
+            raise EvidenceError(error.what, where=error.where, mend=error.mend) from error
+        if digest != transcript.contents["code"]["digest"]:
             raise EvidenceError(
                 "is not the code tree that was committed",
                 where=folder / "code",
@@ -111,7 +127,7 @@ class Transcript:
     @property
     def run(self) -> str:
         """The run's id: that of its commitment statement."""
-        return self.commitment.id if self.commitment else str(self.events[0].data.get("run"))
+        return self.commitment.id if self.commitment else str(self.segments[0].events[0].data.get("run"))
 
     @property
     def contents(self) -> Mapping[str, Any]:
@@ -130,9 +146,22 @@ class Transcript:
 
     @property
     def seed(self) -> bytes:
-        """The seed that the run must have used, recomputed."""
-        nonce = bytes.fromhex(str(self.nonce.payload["nonce"])) if self.nonce else self.opening.nonce
-        return derive_seed(commitment_id=self.run, inspector_nonce=nonce)
+        """The seed that the run must have used, recomputed.
+
+        Raises:
+            EvidenceError: an inspector answered the run, and the transcript was opened without trust roots.
+        """
+        if self.nonce is not None:
+            return derive_seed(
+                commitment_id=self.run, inspector_nonce=nonce_of(self.nonce.payload, run=self.run, where="nonce.cose")
+            )
+        if (self.folder / "nonce.cose").exists():
+            raise EvidenceError(
+                "the seed follows from an inspector's answer, which cannot be verified without trust roots",
+                where=self.folder,
+                mend="name them with --roots",
+            )
+        return derive_seed(commitment_id=self.run, inspector_nonce=self.opening.nonce)
 
     @property
     def stride(self) -> int:
@@ -147,7 +176,7 @@ class Transcript:
     @property
     def reached(self) -> int:
         """The newest state: updates completed along the run's line."""
-        return max((int(event.data["step"]) + (event.type == "step") for event in self.events), default=0)
+        return max((state_step(event) for event in self.events), default=0)
 
     @cached_property
     def freezes(self) -> tuple[Freeze, ...]:
@@ -160,8 +189,7 @@ class Transcript:
         found: dict[int, str] = {}
         for event in self.events:
             if "state" in event.data:
-                step = int(event.data["step"]) + (1 if event.type == "step" else 0)
-                found[step] = str(event.data["state"])
+                found[state_step(event)] = str(event.data["state"])
         return found
 
     @cached_property
@@ -188,9 +216,18 @@ class Transcript:
         Raises:
             EvidenceError: the file is missing or malformed, or the name leaves the folder.
         """
-        if "/" in anchor or anchor.startswith("."):
-            raise EvidenceError("is not a plain file name", where=self.folder, field=anchor)
+        if not is_anchor_name(anchor):
+            raise EvidenceError("is not a plain file name", where=self.folder, field=repr(anchor)[:200])
         return read_anchor(self.folder / "anchors" / anchor)
+
+
+def state_step(event: Event) -> int:
+    """Returns the number of completed steps that an event speaks of."""
+    return int(event.data["step"]) + (event.type == "step")
+
+
+def _statement(path: Path, roots: TrustRoots, kind: str, role: str | None = None) -> Statement:
+    return verify_statement(read_plain(path, limit_bytes=LIMITS.statement_bytes), roots, kind=kind, role=role)
 
 
 def _freeze(data: Mapping[str, Any], where: Path) -> Freeze:
@@ -208,9 +245,8 @@ def _freeze(data: Mapping[str, Any], where: Path) -> Freeze:
             layout=tuple((str(n), int(a), int(b)) for n, a, b in data["layout"]),
             data=tuple((str(n), int(a), int(b)) for n, a, b in data["data"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise EvidenceError(f"a freeze is malformed ({error})", where=where, field="journal") from error
-    sizes = [size for _, _, size in freeze.layout]
-    if any(size < 0 for size in sizes) or not math.isfinite(sum(sizes)):
-        raise EvidenceError("a freeze's layout has a negative size", where=where, field="journal")
+    if last - first > _MOST_RECORDS:
+        raise EvidenceError(f"a freeze claims {last - first + 1} records at once", where=where, field="journal")
     return freeze

@@ -1,130 +1,32 @@
-"""Judging one transcript: its statements, its journal, its initial state, its replay."""
+"""Judging one transcript by replay: its environment, its initial state, and what a replay passed through."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from weighbridge.errors import EvidenceError, WeighbridgeError
+from weighbridge.errors import EvidenceError, InputError, MissingToolError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.environment import describe_environment, differences
+from weighbridge.mechanisms.transcript.reading import check_journal, check_log, check_receipts, transcript_finding
 from weighbridge.mechanisms.transcript.replay import Replay, replay
 from weighbridge.mechanisms.transcript.replaying import Leg
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
+from weighbridge.mechanisms.transcript.witness import SHARE_TOLERANCE, TOLERANCE_S
 
-__all__ = ["check_environment", "check_initial_state", "check_journal", "compare_replay", "same_weights"]
+__all__ = [
+    "check_environment",
+    "check_initial_state",
+    "check_journal",
+    "check_log",
+    "check_receipts",
+    "compare_replay",
+    "same_weights",
+]
 
-
-def _finding(transcript: Transcript, check: str, outcome: Outcome, reason: str, **figures: Any) -> Finding:
-    evidence = (transcript.commitment.id,) if transcript.commitment else ()
-    return Finding(
-        check=f"transcript.{check}",
-        subject=transcript.run,
-        outcome=outcome,
-        reason=reason,
-        evidence=evidence,
-        redo=f"weighbridge transcript verify {transcript.folder.name}",
-        **figures,
-    )
-
-
-def check_journal(transcript: Transcript) -> list[Finding]:
-    """Checks the journal against what was signed while training ran, and its segments against each other."""
-    findings: list[Finding] = []
-    heads = {event.head.hex() for event in transcript.events}
-    if transcript.commitment is None or transcript.nonce is None:
-        findings.append(
-            _finding(
-                transcript,
-                "binding",
-                Outcome.FAIL if transcript.commitment else Outcome.INCONCLUSIVE,
-                "the run was not committed to a log that an inspector answered, so its seed is bound to nothing",
-            )
-        )
-    unknown = [s for s in transcript.progress if s.payload.get("journal") not in heads]
-    signed = {(s.payload.get("step"), s.payload.get("state")) for s in transcript.progress}
-    unsigned = [s for s in transcript.digests.items() if s not in signed] if transcript.commitment else []
-    if unknown:
-        findings.append(
-            _finding(
-                transcript,
-                "journal",
-                Outcome.FAIL,
-                f"{len(unknown)} statements signed during training name journal heads that the journal does not"
-                f" have: it was rewritten or cut after step {unknown[0].payload.get('step')}",
-            )
-        )
-    elif unsigned:
-        findings.append(
-            _finding(
-                transcript,
-                "journal",
-                Outcome.FAIL,
-                f"the journal claims a digest at step {unsigned[0][0]} that was never signed while training ran",
-            )
-        )
-    else:
-        findings.append(
-            _finding(
-                transcript,
-                "journal",
-                Outcome.PASS,
-                f"{len(transcript.progress)} statements signed while training ran agree with the journal",
-            )
-        )
-    findings += _check_segments(transcript)
-    return findings
-
-
-def _check_segments(transcript: Transcript) -> list[Finding]:
-    findings = []
-    for number, segment in enumerate(transcript.segments):
-        first = segment.events[0].data if segment.events else {}
-        if first.get("type") != "segment" or first.get("segment") != number:
-            findings.append(
-                _finding(transcript, "segments", Outcome.FAIL, f"{segment.path.name} does not begin as a segment")
-            )
-            continue
-        if number == 0:
-            if first.get("parent") is not None or first.get("step") != 0:
-                findings.append(
-                    _finding(transcript, "segments", Outcome.FAIL, "the first segment does not begin at step 0")
-                )
-            continue
-        before = transcript.segments[number - 1]
-        parent: Mapping[str, Any] = first.get("parent") or {}
-        earlier = {(int(e.data["step"]), e.data["state"]) for e in before.events if "anchor" in e.data} | {
-            (int(e.data["step"]), e.data["state"])
-            for s in transcript.segments[:number]
-            for e in s.events
-            if "anchor" in e.data
-        }
-        holds = parent.get("head") == before.head.hex() and (first.get("step"), first.get("state")) in earlier
-        findings.append(
-            _finding(
-                transcript,
-                "segments",
-                Outcome.PASS if holds else Outcome.FAIL,
-                f"segment {number} continues segment {number - 1} at step {first.get('step')} after an interruption;"
-                f" {parent.get('lost_steps', '?')} steps were trained again"
-                if holds
-                else f"segment {number} does not continue from an anchored state of the segments before it",
-            )
-        )
-    last = transcript.segments[-1]
-    if not last.complete:
-        findings.append(
-            _finding(
-                transcript,
-                "complete",
-                Outcome.INCONCLUSIVE,
-                f"the transcript ends without its end at step {transcript.reached}"
-                + (" inside a line" if last.torn else ""),
-            )
-        )
-    return findings
+_finding = transcript_finding
 
 
 def check_environment(transcript: Transcript) -> Finding:
@@ -134,6 +36,9 @@ def check_environment(transcript: Transcript) -> Finding:
     for name in ("threads", "variables", "deterministic", "matmul_precision", "default_dtype"):
         here[name] = recorded.get(name)  # the program sets these itself, or replay sets them again
     found = differences(recorded, here)
+    resumed = [sentence for segment in transcript.segments for sentence in segment.events[0].data["environment"]]
+    if resumed:
+        found.append(f"a segment was trained elsewhere: {resumed[0]}")
     if not found:
         return _finding(
             transcript, "environment", Outcome.PASS, "the verifier's environment has the committed versions"
@@ -146,7 +51,9 @@ def check_environment(transcript: Transcript) -> Finding:
     )
 
 
-def check_initial_state(transcript: Transcript, *, core: int | None = None, scratch: Path | None = None) -> Finding:
+def check_initial_state(
+    transcript: Transcript, *, core: int | None = None, scratch: Path | None = None, seconds: float = 120.0
+) -> Finding:
     """Recomputes the state before step 1 from the seed and the code tree alone (protocol sections 4.5 and 4.7).
 
     The sandbox sees no data and no anchor, and the code tree is at most 1 MiB, so no weights can be smuggled in.
@@ -163,10 +70,13 @@ def check_initial_state(transcript: Transcript, *, core: int | None = None, scra
             without_data=True,
             core=core,
             scratch=scratch,
-            seconds=120,
+            seconds=seconds,
         ) as outcome:
             derived = outcome.captured(0)
-    except WeighbridgeError as error:
+    except (InputError, MissingToolError) as error:
+        reason = f"the initial state cannot be rebuilt here: {error}"
+        return _finding(transcript, "initial-state", Outcome.INCONCLUSIVE, reason)
+    except EvidenceError as error:
         return _finding(
             transcript,
             "initial-state",
@@ -225,44 +135,54 @@ def same_weights(one: TrainingState, other: TrainingState) -> bool:
 
 
 def compare_replay(transcript: Transcript, outcome: Replay) -> list[Finding]:
-    """Compares a replay with what was committed: full state, batches, losses and hyperparameters, bit for bit."""
-    compared, wrong = 0, []
-    for step, digest in sorted(outcome.digests.items()):
-        if step in transcript.digests:
-            compared += 1
-            if digest != transcript.digests[step]:
-                wrong.append(step)
+    """Compares a replay with what was committed: full state, batches, losses and hyperparameters, bit for bit.
+
+    Where a stretch ends, the whole state that the program wrote out is digested here; in between, the program's own
+    digests are compared. Its CPU times are held against what was seen from outside.
+    """
+    return [
+        _compare_states(transcript, outcome),
+        *_compare_threads(transcript, outcome),
+        _compare_times(transcript, outcome),
+    ]
+
+
+def _compare_states(transcript: Transcript, outcome: Replay) -> Finding:
+    said = dict(outcome.digests)
+    try:
+        for step in outcome.ends:
+            digest = outcome.captured(step).digest(transcript.salt(step)).hex()
+            if said.get(step, digest) != digest:
+                reason = f"the replayed program wrote out another state at step {step} than it claims"
+                return _finding(transcript, "replay", Outcome.FAIL, reason)
+            said[step] = digest
+    except EvidenceError as error:
+        reason = f"a state that the replayed program wrote out cannot be read: {error}"
+        return _finding(transcript, "replay", Outcome.FAIL, reason)
+    compared = sorted(step for step in said if step in transcript.digests)
+    wrong = [step for step in compared if said[step] != transcript.digests[step]]
     mismatches = _compare_steps(transcript, outcome)
-    replayed = len(outcome.steps)
     if wrong:
-        before = max((s for s in outcome.digests if s < wrong[0] and s not in wrong), default=None)
+        before = max((step for step in compared if step < wrong[0]), default=None)
         since = f"after step {before}" if before is not None else "from its start"
         reason = f"replay leaves the committed run {since}: the state at step {wrong[0]} differs"
-        detail = "; ".join(mismatches[:1])
-        return [
-            _finding(
-                transcript,
-                "replay",
-                Outcome.FAIL,
-                reason + (f" ({detail})" if detail else ""),
-                figure=float(wrong[0]),
-                unit="step",
-            )
-        ]
+        if mismatches:
+            reason += f" ({mismatches[0]})"
+        return _finding(transcript, "replay", Outcome.FAIL, reason, figure=float(wrong[0]), unit="step")
     if mismatches:
-        return [_finding(transcript, "replay", Outcome.FAIL, mismatches[0])]
+        return _finding(transcript, "replay", Outcome.FAIL, mismatches[0])
     if not compared:
-        return [_finding(transcript, "replay", Outcome.INCONCLUSIVE, "no committed digest lay in the replayed steps")]
-    return [
-        _finding(
-            transcript,
-            "replay",
-            Outcome.PASS,
-            f"{replayed} steps replayed bit for bit: {compared} full states, every batch, loss and hyperparameter",
-            figure=float(replayed),
-            unit="steps",
-        )
-    ]
+        reason = "no committed digest lay in the replayed steps"
+        return _finding(transcript, "replay", Outcome.INCONCLUSIVE, reason)
+    replayed = len(outcome.steps)
+    return _finding(
+        transcript,
+        "replay",
+        Outcome.PASS,
+        f"{replayed} steps replayed bit for bit: {len(compared)} full states, every batch, loss and hyperparameter",
+        figure=float(replayed),
+        unit="steps",
+    )
 
 
 def _compare_steps(transcript: Transcript, outcome: Replay) -> list[str]:
@@ -274,6 +194,7 @@ def _compare_steps(transcript: Transcript, outcome: Replay) -> list[str]:
             continue
         names: Sequence[tuple[str, str]] = (
             ("batch", "data"),
+            ("seen", "place where the data was seen"),
             ("loss", "loss"),
             ("updates", "number of updates"),
         )
@@ -283,3 +204,41 @@ def _compare_steps(transcript: Transcript, outcome: Replay) -> list[str]:
         if seen.get("hyperparameters") != transcript.hyperparameters_at(step):
             mismatches.append(f"step {step} used other hyperparameters than the program sets")
     return mismatches
+
+
+def _compare_threads(transcript: Transcript, outcome: Replay) -> list[Finding]:
+    recorded = {int(segment.events[0].data["threads"]) for segment in transcript.segments}
+    if recorded == {outcome.threads}:
+        return []
+    return [
+        _finding(
+            transcript,
+            "replay-threads",
+            Outcome.INCONCLUSIVE,
+            f"replayed with {outcome.threads} threads, recorded with {' and '.join(map(str, sorted(recorded)))}:"
+            " sums are then taken in another order, and last digits may differ",
+        )
+    ]
+
+
+def _compare_times(transcript: Transcript, outcome: Replay) -> Finding:
+    used = outcome.result.cpu_seconds
+    if outcome.overstated_s > 0:
+        return _finding(
+            transcript,
+            "replay-time",
+            Outcome.FAIL,
+            f"the replayed program claims {outcome.overstated_s:.2f} s of CPU time more for some of its steps than"
+            " was seen from outside",
+            figure=outcome.overstated_s,
+            unit="s",
+        )
+    return _finding(
+        transcript,
+        "replay-time",
+        Outcome.PASS,
+        f"the replayed program's CPU times fit the {used:.1f} s seen from outside, to {TOLERANCE_S} s and"
+        f" {SHARE_TOLERANCE:.0%} a stretch",
+        figure=used,
+        unit="s",
+    )

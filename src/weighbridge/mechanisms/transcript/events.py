@@ -1,0 +1,160 @@
+"""What a journal's lines may say: four types of event, each field checked before anything uses it."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from weighbridge.errors import EvidenceError
+
+__all__ = ["check_event", "is_anchor_name"]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_ANCHOR = re.compile(r"[a-z0-9][a-z0-9-]{0,100}\.safetensors")
+_MOST = 1 << 63
+
+Check = Callable[[Any], bool]
+
+
+def is_anchor_name(value: Any) -> bool:
+    """Returns whether this is an anchor's file name: plain, without a folder."""
+    return isinstance(value, str) and _ANCHOR.fullmatch(value) is not None
+
+
+def _natural(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MOST
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= 512
+
+
+def _digest(value: Any) -> bool:
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def _number(value: Any) -> bool:
+    return type(value) is float or _natural(value)
+
+
+def _one_of(*words: str) -> Check:
+    return lambda value: value in words and isinstance(value, str)
+
+
+def _all(check: Check, *, exactly: int | None = None) -> Check:
+    def listed(value: Any) -> bool:
+        return isinstance(value, list) and (exactly is None or len(value) == exactly) and all(map(check, value))
+
+    return listed
+
+
+def _loss(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and len(value) <= 64 and float.fromhex(value) is not None
+    except (ValueError, OverflowError):
+        return False
+
+
+def _placed(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and _text(value[0]) and all(map(_natural, value[1:]))
+
+
+def _sequences(value: Any) -> bool:
+    return _all(_natural, exactly=2)(value) and value[0] <= value[1]
+
+
+def _groups(value: Any) -> bool:
+    return isinstance(value, dict) and all(_all(lambda group: isinstance(group, dict))(v) for v in value.values())
+
+
+def _parent(value: Any) -> bool:
+    fields: dict[str, Check] = {"journal": _text, "head": _digest, "anchor": is_anchor_name, "lost_steps": _natural}
+    return value is None or (
+        isinstance(value, dict) and set(value) == set(fields) and all(check(value[n]) for n, check in fields.items())
+    )
+
+
+def _claimed(value: Any) -> bool:
+    return value == -1 or _natural(value)
+
+
+_WHERE: dict[str, Check] = {
+    "chip": _text,
+    "process": _natural,
+    "cpu_ns": _natural,
+    "monotonic_ns": _natural,
+    "time": _number,
+}
+_TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
+    "segment": (
+        {
+            "segment": _natural,
+            "run": _digest,
+            "step": _natural,
+            "steps": _natural,
+            "stride": _natural,
+            "state": _digest,
+            "anchor": is_anchor_name,
+            "names": _all(_text),
+            "hyperparameters": _groups,
+            "threads": _natural,
+            "environment": _all(_text),
+            "parent": _parent,
+            **_WHERE,
+        },
+        {"startup_until": _natural},
+    ),
+    "step": (
+        {
+            "step": _natural,
+            "batch": _digest,
+            "seen": _one_of("forward", "yielded"),
+            "loss": _all(_loss),
+            "updates": _natural,
+            "cpu_ns": _natural,
+            "monotonic_ns": _natural,
+        },
+        {"state": _digest, "hyperparameters": _groups},
+    ),
+    "freeze": (
+        {
+            "boot": _natural,
+            "sequences": _sequences,
+            "step": _natural,
+            "phase": _one_of("still", "updating"),
+            "anchor": is_anchor_name,
+            "state": _digest,
+            "layout": _all(_placed),
+            "data": _all(_placed),
+            **_WHERE,
+        },
+        {},
+    ),
+    "end": (
+        {"step": _natural, "finished": lambda value: isinstance(value, bool), "claimed_until": _claimed, **_WHERE},
+        {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural},
+    ),
+}
+"""By type: fields that must be there, and fields that may be."""
+
+
+def check_event(data: Mapping[str, Any], where: str) -> None:
+    """Checks one line.
+
+    Raises:
+        EvidenceError: an unknown type, a field missing, unknown or of another kind.
+    """
+    kind = data.get("type")
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise EvidenceError(f"is no event of a journal: {kind!r:.80}", where=where, field="type")
+    needed, possible = _TYPES[kind]
+    fields = needed | possible
+    for name in needed:
+        if name not in data:
+            raise EvidenceError(f"is missing from a {kind} event", where=where, field=name)
+    for name, value in data.items():
+        if name == "type":
+            continue
+        if name not in fields:
+            raise EvidenceError(f"is no field of a {kind} event", where=where, field=name[:80])
+        if not fields[name](value):
+            raise EvidenceError(f"is malformed: {value!r:.80}", where=where, field=name)

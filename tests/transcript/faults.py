@@ -1,0 +1,164 @@
+"""What tests do to a program from inside: kill it at a chosen moment, stop it as a chip's agent would."""
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weighbridge.mechanisms.chip.notice import Notice
+from weighbridge.mechanisms.transcript import anchors, handover, journal, recorder
+from weighbridge.mechanisms.transcript.data import Dataset
+
+CHIP = "c0" * 32
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(faults: Mapping[str, Any]) -> None:
+    """Installs what the test asked for: ``kill`` with ``at``, and ``freezes`` as a list of [step, place]."""
+    if "kill" in faults:
+        _MOMENTS[faults["kill"]](faults["at"])
+    if "freezes" in faults:
+        _freezes(faults["freezes"], boot=faults.get("boot", 1), first=faults.get("first", 10))
+
+
+def _counted(at: int) -> Callable[[], bool]:
+    seen = [0]
+
+    def due() -> bool:
+        seen[0] += 1
+        return seen[0] == at
+
+    return due
+
+
+def _kill_before_line(at: int) -> None:
+    original, due = journal.Journal.append, _counted(at)
+
+    def append(self: Any, event: Any) -> bytes:
+        if due():
+            kill()
+        return original(self, event)
+
+    journal.Journal.append = append  # type: ignore[method-assign]
+
+
+def _kill_after_line(at: int) -> None:
+    original, due = journal.Journal.append, _counted(at)
+
+    def append(self: Any, event: Any) -> bytes:
+        head = original(self, event)
+        if due():
+            kill()
+        return head
+
+    journal.Journal.append = append  # type: ignore[method-assign]
+
+
+def _kill_inside_line(at: int) -> None:
+    due = _counted(at)
+    original = os.write
+
+    def write(descriptor: int, data: Any) -> int:
+        if bytes(data[:1]) == b"{" and due():
+            original(descriptor, data[: len(data) // 2])
+            kill()
+        return original(descriptor, data)
+
+    journal.os.write = write  # type: ignore[attr-defined]
+
+
+def _kill_inside_anchor(at: int) -> None:
+    inside: Any = anchors
+    original, due = inside.save_file, _counted(at)
+
+    def save(tensors: Any, path: Path, **keywords: Any) -> None:
+        original(tensors, path, **keywords)
+        if due():
+            os.truncate(path, path.stat().st_size // 2)
+            kill()
+
+    inside.save_file = save
+
+
+def _kill_after_signing(at: int) -> None:
+    original, due = handover.Handover.sign, _counted(at)
+
+    def sign(self: Any, public: Any, *, head: bytes) -> None:
+        original(self, public, head=head)
+        if due():
+            kill()
+
+    handover.Handover.sign = sign  # type: ignore[method-assign]
+
+
+_MOMENTS = {
+    "before-line": _kill_before_line,
+    "after-line": _kill_after_line,
+    "inside-line": _kill_inside_line,
+    "inside-anchor": _kill_inside_anchor,
+    "after-signing": _kill_after_signing,
+}
+
+
+def _freezes(places: list[list[Any]], *, boot: int, first: int) -> None:
+    """Replaces the notice file as the chip's agent does, at chosen places of chosen steps."""
+    notice = Notice(chip=CHIP, boot=boot)
+    os.environ.update(notice.variables())
+    sequence = [first]
+    step = [-1]
+
+    def stop(place: str) -> None:
+        for _ in range(sum([step[0], place] == wanted for wanted in places)):
+            notice.write(sequence[0])
+            sequence[0] += 1
+
+    if [-1, "startup"] in places:
+        stop("startup")
+    batch = Dataset.batch
+
+    def fetching(self: Any, indices: Any) -> Any:
+        step[0] += 1
+        stop("fetching")
+        return batch(self, indices)
+
+    Dataset.batch = fetching  # type: ignore[method-assign]
+
+    def forward(module: Any, arguments: Any) -> None:
+        if type(module).__name__ == "Net":
+            stop("forward")
+
+    torch.nn.modules.module.register_module_forward_pre_hook(forward)
+    for kind in (torch.optim.AdamW, torch.optim.SGD):
+        _stop_inside(kind, stop)
+    zero = torch.nn.Module.zero_grad
+
+    def zeroing(self: Any, *arguments: Any, **keywords: Any) -> None:
+        zero(self, *arguments, **keywords)
+        stop("after")
+
+    torch.nn.Module.zero_grad = zeroing  # type: ignore[method-assign]
+    closing = recorder.Recording._close_segment
+
+    def close(self: Any, left: Any) -> None:
+        step[0] = -2
+        stop("closing")
+        closing(self, left)
+
+    recorder.Recording._close_segment = close  # type: ignore[method-assign]
+
+
+def _stop_inside(kind: Any, stop: Callable[[str], None]) -> None:
+    original = kind.step
+
+    def stepping(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        result = original(self, *arguments, **keywords)
+        stop("inside")
+        return result
+
+    kind.step = stepping
