@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chip.conftest import Starter
 
 from chip.chip_world import World
+from chip.conftest import Starter
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.keys import FileSigner

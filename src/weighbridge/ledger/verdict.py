@@ -125,8 +125,8 @@ def sentence(ruling: Ruling, *, alpha: float, evidence_until: str, days_to_thres
     if alpha <= 0:
         return (
             f"A training run of up to {ruling.hidden_flop:.2e} FLOP on these chips could have escaped, which is all"
-            f" that they can do in the window, if no more than level {ruling.level} ({assumption}) holds; evidence up to"
-            f" {evidence_until}."
+            f" that they can do in the window, if no more than level {ruling.level} ({assumption}) holds; evidence up"
+            f" to {evidence_until}."
         )
     return (
         f"A training run above {ruling.hidden_flop:.2e} FLOP on these chips would have escaped with chance at most"
