@@ -92,7 +92,8 @@ def needed_paths(program: Path) -> tuple[Path, ...]:
             queue.append(path.parent / path.readlink())
         elif (interpreter := _interpreter(path)) is not None:
             queue.append(interpreter)
-    needed += [Path(sys.prefix), Path(sys.base_prefix)]
+    # A recorded program imports weighbridge, which may run from sources that lie behind a closed directory.
+    needed += [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[3]]
     return tuple(dict.fromkeys(Path(os.path.normpath(path)) for path in needed))
 
 

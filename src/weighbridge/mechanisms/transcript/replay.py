@@ -182,7 +182,7 @@ def replay(
         defaults = Sandbox(binds=())
         written = _written_limit(transcript, len(captured), defaults.written_bytes)
         result = run_isolated(
-            [sys.executable, *_arguments(contents["program"])],
+            [sys.executable, *_arguments(contents["program"], Path(contents["code"]["root"]))],
             Sandbox(
                 binds=tuple(binds),
                 environment=_environment(contents["environment"], threads),
@@ -246,10 +246,12 @@ def _written_limit(transcript: Transcript, states: int, default: int) -> int:
     return 2 * (states * path.stat().st_size + _OUTPUT_LIMIT_BYTES)
 
 
-def _arguments(program: Mapping[str, Any]) -> list[str]:
+def _arguments(program: Mapping[str, Any], code: Path) -> list[str]:
     arguments = [str(argument) for argument in program["arguments"]]
     if not arguments or not arguments[0]:
         raise EvidenceError("names no script to run", where="opening.json", field="program")
+    if not Path(arguments[0]).is_relative_to(code):  # "-c", say, would run what no code tree holds
+        raise EvidenceError("names a script outside the committed code tree", where="opening.json", field="program")
     if any("\0" in argument for argument in arguments):
         raise EvidenceError("holds a zero byte", where="opening.json", field="program")
     return arguments
