@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from weighbridge.app.console import print_json, print_table
+from weighbridge.app.console import print_json
 
 __all__ = ["mount"]
 
@@ -49,28 +49,21 @@ def _first_free() -> Path:
 
 
 def _print(result: dict[str, Any], folder: Path) -> None:
-    rows = []
+    """Prints a paragraph an operator: plain lines, which need no wide terminal."""
+    print(f"\nThe rule: declared + X at most {result['threshold_flop']:.2e} FLOP a lineage.")
+    print("X: what could have been hidden; n: audited freezes; f: freezes a running chip-second.\n")
     for operator in result["operators"]:
+        print(f"{operator['name']}: {operator['verdict'].upper()} at level A. In truth: {operator['truth']}.")
+        print(
+            f"  declared {operator['declared_flop']:.2e} FLOP; n = {operator['audited']} of {operator['due']},"
+            f" f = {result['rate_hz']:g}"
+        )
         for level in "ABC":
-            first = level == "A"
-            rows.append(
-                (
-                    operator["name"] if first else "",
-                    operator["truth"] if first else "",
-                    level,
-                    operator["verdict_by_level"][level],
-                    f"{operator['declared_flop']:.2e}" if first else "",
-                    f"{operator['hidden_flop_by_level'][level]:.2e}",
-                    f"{operator['audited'] if first else 0}",
-                    f"{result['rate_hz']:g}" if first else "–",
-                    operator["reason_by_level"][level],
-                )
+            print(
+                f"  {level}: {operator['verdict_by_level'][level]}, X = {operator['hidden_flop_by_level'][level]:.2e} FLOP"
             )
-    title = (
-        f"Rule: declared + X at most {result['threshold_flop']:.2e} FLOP a lineage. n: audited freezes; f: per chip-s"
-    )
-    columns = ["operator", "truth", "level", "verdict", "declared", "X", "n", "f", "why"]
-    print_table(title, columns=columns, rows=rows)
+            print(f"     {operator['reason_by_level'][level]}")
+        print()
     print(
         "Level A believes the chips' firmware, B only their keys, C no chip record. With software agents level A only"
         "\ndemonstrates the protocol; at B and C all that the chips can do could be hidden, and nobody is cleared."

@@ -5,6 +5,7 @@ whoever doubts them makes them again with :func:`weighbridge.ledger.inspect.audi
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from weighbridge.errors import EvidenceError
@@ -261,7 +262,7 @@ def _operator(
     )
     speed = max(processors, 1) * policy.capacity.flop_per_s * _DAY
     speed = float(policy_applies_to_hidden(book.counting_of(rule.id), speed, policy.capacity.format))
-    until = f"{closed.time:.0f} (Unix seconds)"
+    until = f"{datetime.fromtimestamp(closed.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
     declared_seconds = sum(c.seconds for c in account.coverages if c.use == "declared run")
     declared = sum(float(item.operations) for lineage in lineages for item in lineage.work)
     every = [record for chip in chips for record, _ in readable(records.get(chip, ()))]
@@ -294,7 +295,9 @@ def _operator(
         "attempts": len(runs),
         "records": [status.as_dict() for time in times for status in time.records],
         "findings": [finding.as_dict() for finding in findings],
-        "rulings_by_policy": _by_policy(book, lineages, account.hidden_flop["A"], policy),
+        "rulings_by_policy": _by_policy(
+            lineages, account.hidden_flop["A"], policy.capacity.format, limit=float(rule.limit)
+        ),
         "limits": known_limits(
             policy=policy,
             declared_seconds=declared_seconds,
@@ -347,18 +350,18 @@ def _run(audit: Mapping[str, Any]) -> dict[str, Any]:
     } | {"records": len(audit["records"]), "matched": sum(bool(r["matched"]) for r in audit["records"])}
 
 
-def _by_policy(book: RuleBook, lineages: Sequence[Lineage], hidden: float, policy: Policy) -> list[dict[str, Any]]:
-    """Returns declared work and X under each counting policy: the same run can pass one rule and break another."""
+def _by_policy(lineages: Sequence[Lineage], hidden: float, number_format: str, *, limit: float) -> list[dict[str, Any]]:
+    """Returns declared work and X under each counting policy: the same run can pass one and break another."""
     rows = []
     for name in TRAINING_POLICIES:
         declared = max((float(count(name, lineage.work)) for lineage in lineages), default=0.0)
-        counted = float(policy_applies_to_hidden(name, hidden, policy.capacity.format))
+        counted = float(policy_applies_to_hidden(name, hidden, number_format))
         rows.append(
             {
                 "policy": name,
                 "declared_flop": declared,
                 "hidden_flop": counted,
-                "within": declared + counted <= float(policy.rule.limit),
+                "within": declared + counted <= limit,
             }
         )
     return rows

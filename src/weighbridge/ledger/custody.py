@@ -162,5 +162,5 @@ def _not_listed(workspace: Workspace, chip: str) -> Finding:
         figure=float(len(records)),
         unit="records",
         evidence=tuple(item.statement.id for item in records[:3]),
-        redo="weighbridge registry findings",
+        redo="weighbridge assess . --logged-audits",
     )

@@ -120,5 +120,5 @@ def failed_replay(transcript: Transcript, reason: str) -> Finding:
         outcome=Outcome.FAIL,
         reason=reason,
         evidence=(transcript.commitment.id,) if transcript.commitment else (),
-        redo=f"weighbridge transcript verify {transcript.folder.name}",
+        redo=f"weighbridge transcript verify runs/{transcript.folder.name} --roots ROOTS",
     )

@@ -26,7 +26,7 @@ def transcript_finding(transcript: Transcript, check: str, outcome: Outcome, rea
         outcome=outcome,
         reason=reason,
         evidence=evidence,
-        redo=f"weighbridge transcript verify {transcript.folder.name}",
+        redo=f"weighbridge transcript verify runs/{transcript.folder.name} --roots ROOTS",
         **figures,
     )
 
