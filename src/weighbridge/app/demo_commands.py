@@ -59,9 +59,8 @@ def _print(result: dict[str, Any], folder: Path) -> None:
             f" f = {result['rate_hz']:g}"
         )
         for level in "ABC":
-            print(
-                f"  {level}: {operator['verdict_by_level'][level]}, X = {operator['hidden_flop_by_level'][level]:.2e} FLOP"
-            )
+            hidden = operator["hidden_flop_by_level"][level]
+            print(f"  {level}: {operator['verdict_by_level'][level]}, X = {hidden:.2e} FLOP")
             print(f"     {operator['reason_by_level'][level]}")
         print()
     print(
