@@ -490,7 +490,10 @@ def test_whatever_is_signed_the_verifier_answers(
     statements = [s for number, s in enumerate(paper.statements()) if number not in dropped]
     found = judge(paper, statements, receipts=dict.fromkeys((s.id for s in statements), 1.0))
     assert {f.check for f in found.findings} == set(CHECKS)
-    if dropped - {9}:
+    # A deleted tail leaves an open end, which is doubtful; only the log or a challenge shows that it was longer.
+    if dropped == set(range(10 - len(dropped), 10)):
+        assert not dropped or bad(found) or bad(found, Outcome.INCONCLUSIVE)
+    else:
         assert bad(found)
     if changed and not dropped and not {name for _, (name, _) in edits} <= HARMLESS:
         assert bad(found) or bad(found, Outcome.INCONCLUSIVE)
