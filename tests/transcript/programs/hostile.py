@@ -122,7 +122,7 @@ def look_around() -> None:
             print(f"FOUND network {address[0]}")
         except OSError:
             pass
-    for path in [*CONFIG["paths"], "/etc/passwd", "/etc/shadow", "/root", "/home", "/work", "/sys", "/proc/1/root/etc"]:
+    for path in [*CONFIG["paths"], "/etc/passwd", "/etc/shadow", "/root", "/home", "/sys", "/proc/1/root/etc"]:
         if Path(path).exists() and Path(path).is_file():
             print(f"FOUND file {path}")
     for path in ("/usr/x", "/replay/plan.json", sys.argv[0]):
