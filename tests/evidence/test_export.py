@@ -132,6 +132,11 @@ def items(data: bytes) -> list[bytes]:
     return found
 
 
+def flipped(item: bytes) -> bytes:
+    """Returns the item with one bit of its last byte turned, so that it differs whatever that byte was."""
+    return item[:-1] + bytes([item[-1] ^ 1])
+
+
 def edit_items(name: str, change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         path = folder / name
@@ -174,7 +179,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "the last statement dropped": (edit_items("statements.cborseq", lambda i: i[:-1]), "item 9"),
     "a statement more": (edit_items("statements.cborseq", lambda i: [*i, b"x"]), "more than the log"),
     "a statement changed": (
-        edit_items("statements.cborseq", lambda i: [*i[:4], i[4][:-1] + b"\x00", *i[5:]]),
+        edit_items("statements.cborseq", lambda i: [*i[:4], flipped(i[4]), *i[5:]]),
         "have root",
     ),
     "statements swapped": (
@@ -185,7 +190,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a receipt dropped": (edit_items("receipts.cborseq", lambda i: i[:4] + i[5:]), "receipts"),
     "receipts swapped": (edit_items("receipts.cborseq", lambda i: [i[1], i[0], *i[2:]]), "receipt"),
     "a receipt's signature changed": (
-        edit_items("receipts.cborseq", lambda i: [*i[:4], i[4][:-1] + b"\x00", *i[5:]]),
+        edit_items("receipts.cborseq", lambda i: [*i[:4], flipped(i[4]), *i[5:]]),
         "not signed by the log",
     ),
     "a receipt more": (edit_items("receipts.cborseq", lambda i: [*i, i[0]]), "more than the log"),
@@ -295,7 +300,7 @@ def test_a_file_swapped_after_it_was_verified_is_not_handed_out(world: World, ex
     found = ExportedLog.open(exported, world.roots.log_key)
     for name in ("statements.cborseq", "receipts.cborseq"):
         good = (exported / name).read_bytes()
-        (exported / name).write_bytes(good[:50] + b"\x00" + good[51:])
+        (exported / name).write_bytes(flipped(good[:51]) + good[51:])
         with pytest.raises(EvidenceError):
             list(found.entries())
         (exported / name).write_bytes(good)
