@@ -302,6 +302,8 @@ def _operator(
             policy=policy,
             declared_seconds=declared_seconds,
             declared_flop=declared,
+            off_seconds=sum(time.off_s(closed.time - planned.time) for time in times),
+            attempts=len(runs),
             protections=sorted({i.statement.protection for chip in chips for i in records.get(chip, ())}),
             separated=all(r.uid_separated for r in every if r.reason == "boot"),
             accounting=sorted({r.accounting for r in every}),

@@ -9,7 +9,7 @@ from weighbridge.ledger.windows import Window
 from weighbridge.ledger.workspace import Logged
 from weighbridge.mechanisms.chip.record import ChipRecord
 
-__all__ = ["boot_use", "gap_after", "silent"]
+__all__ = ["beyond_ticks", "boot_use", "gap_after", "silent"]
 
 _Members = Sequence[tuple[ChipRecord, Logged]]
 
@@ -80,6 +80,16 @@ def gap_after(members: _Members, boots: _Members, closed: float) -> float:
     if last.reason == "shutdown":
         return ticks
     return max(ticks, min([*(item.time for _, item in boots), closed]) - logged.time)
+
+
+def beyond_ticks(members: _Members) -> float:
+    """Returns seconds by which the log's clock says that a boot took longer than its ticks do; 0 if it took less.
+
+    Clocks are the operator's, so the longest reading counts (protocol section 2). A record logged late reads long too.
+    """
+    (first, first_logged), (last, last_logged) = members[0], members[-1]
+    ticks = (last.monotonic_ns - first.monotonic_ns) / 1e9
+    return max(0.0, last_logged.time - first_logged.time - max(0.0, ticks))
 
 
 def silent(chip: str, seconds: float, reason: str) -> BootUse:

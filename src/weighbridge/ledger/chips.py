@@ -6,7 +6,7 @@ from typing import Any
 
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.account import BootUse
-from weighbridge.ledger.boots import boot_use, gap_after, silent
+from weighbridge.ledger.boots import beyond_ticks, boot_use, gap_after, silent
 from weighbridge.ledger.policy import Policy
 from weighbridge.ledger.records import readable
 from weighbridge.ledger.windows import Claims, Window
@@ -86,6 +86,15 @@ class ChipTime:
     rate_hz: float
     cores: int
 
+    def off_s(self, window_s: float) -> float:
+        """Returns processor-seconds of the window in which nothing says that the chip ran: neither ticks nor the log.
+
+        Stops are no such time: a stopped command computes nothing.
+        """
+        ran = sum(use.active_s + use.tail_s for use in self.boots)
+        stopped = sum(status.record.freeze_ns for status in self.records) / 1e9 * self.cores
+        return max(0.0, window_s * self.cores - ran - stopped)
+
 
 def chip_time(
     chip: str,
@@ -124,7 +133,7 @@ def chip_time(
         members = [(r, item) for r, item in pairs if r.boot == number and r.reason != "challenge"]
         windows = judge.boot(members, [record.sequence for record, _ in pairs])
         tail = gap_after(members, [(r, item) for r, item in starts if r.boot > number], closed)
-        use, more = boot_use(chip, members, windows, tail_s=tail, policy=policy)
+        use, more = boot_use(chip, members, windows, tail_s=tail + beyond_ticks(members), policy=policy)
         boots.append(use)
         findings += more
     judge.lost(sum(record.lost for record, _ in starts))

@@ -22,6 +22,8 @@ def known_limits(
     policy: Policy,
     declared_seconds: float,
     declared_flop: float,
+    off_seconds: float,
+    attempts: int,
     protections: Sequence[str],
     separated: bool,
     accounting: Sequence[str],
@@ -32,6 +34,8 @@ def known_limits(
         policy: the logged plan.
         declared_seconds: chip-seconds covered by declared steps.
         declared_flop: FLOP declared in them.
+        off_seconds: chip-seconds of the window in which no record says that the chip ran.
+        attempts: runs committed, opened or not.
         protections: where the chips' keys live.
         separated: whether every command ran under another user than its agent.
         accounting: how CPU time was counted.
@@ -53,9 +57,33 @@ def known_limits(
         ),
         _limit(
             "compute switched off",
-            None,
-            "between a signed shutdown and the next boot a chip is assumed to be off",
+            off_seconds * policy.capacity.flop_per_s,
+            "before its first boot, and between a signed shutdown and the next boot, a chip is assumed to be off. The"
+            " figure is what the chips could have done in that time, had they run without saying so",
             "tamper-evident power metering, or firmware that cannot be bypassed",
+        ),
+        _limit(
+            "compute before the window",
+            None,
+            "what was trained before the plan was logged is not in this account",
+            "coverage from the day that a chip leaves its maker",
+        ),
+        _limit(
+            "unexplained memory",
+            min(policy.unexplained_limit_flop, room),
+            f"up to {policy.unexplained_limit_bytes / (1 << 20):.3g} MiB a record may stay unexplained beyond what an"
+            " honest replay holds: room to train a model to"
+            f" {policy.unexplained_limit_flop:.2e} FLOP, if it had the time. Time beyond what the declared steps need"
+            " is in X, so only the time of the declared steps themselves is left for it: the figure is the lesser",
+            "a lower limit; explaining libraries and activations by hash",
+        ),
+        _limit(
+            "choice among seeds",
+            0.0,
+            f"{attempts} runs were committed, each a draw of its own: what has chance p in one draw has at most"
+            f" 1 - (1 - p)^{attempts} in all of them. It hides no compute, which is charged whether or not a run was"
+            " opened",
+            "a limit on commitments that are not opened",
         ),
         _limit(
             "state outside process memory",
