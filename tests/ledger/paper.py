@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,8 @@ from weighbridge.mechanisms.registry.epcis import Step
 from weighbridge.rules import Rule
 
 SECOND = 1_000_000_000
-START = 1_760_000_000.0
-"""The log's clock when a paper inspection begins, Unix seconds."""
+START = float(int(time.time()))
+"""The log's clock when a paper inspection begins, Unix seconds: now, because certificates are made now."""
 
 NONCE_KEY = bytes(range(32))
 
@@ -126,10 +127,10 @@ class Paper:
     ) -> Logged:
         """Logs a custody event, said to have happened when it is logged."""
         self.clock = START + at if at is not None else self.clock + 0.1
-        time = self.clock if happened is None else START + happened
+        when = self.clock if happened is None else START + happened
         signer = self.signer(by or party)
         raw = sign_custody_event(
-            signer, step=step, chips=[chip], time=time, party=party, other=other, serial=serial, issued_at=time
+            signer, step=step, chips=[chip], time=when, party=party, other=other, serial=serial, issued_at=int(when)
         )
         return self.log(raw, at=self.clock - START)
 

@@ -1,9 +1,12 @@
 """Who holds which chip, joined with which chips speak: registry and chip meet here and nowhere else."""
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from weighbridge.errors import WeighbridgeError
+from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.runs import named_chips
 from weighbridge.ledger.workspace import Workspace
@@ -54,29 +57,36 @@ def holdings(workspace: Workspace, operators: Collection[str], *, began: float, 
 
     An operator answers for a chip that it held at any time between plan and close, one that was shipped to it by
     somebody who is not inspected himself, and one that its own runs name. It stops answering when somebody else's
-    receipt is in the log: what time that gives itself counts only if it is later. A chip that speaks and is nobody's
-    stays unattributed, and is reported so.
+    receipt is in the log: what time that gives itself counts only if it is later. Whoever held a chip by what the log
+    said at the plan held it then, whatever is said, dated back or taken back afterwards. A chip that speaks and is
+    nobody's stays unattributed, and is reported so. One whose destruction an inspector had certified before the plan,
+    and that has been silent since, is no longer anybody's.
     """
     histories = _histories(workspace)
+    planned = _histories(workspace, until=began)
     speaking = workspace.chip_records()
     listed: dict[str, list[str]] = {name: [] for name in operators}
     unlisted: dict[str, list[str]] = {name: [] for name in operators}
     findings: dict[str, list[Finding]] = {name: [] for name in operators}
     for chip, history in sorted(histories.items()):
-        holders, gone = _holders(workspace, history, began, closed)
+        holders, gone = _holders(workspace, history, began)
+        if chip in planned and planned[chip].states:
+            holders.add(planned[chip].states[-1].holder)
         addressees = {
             event.body.other
             for event in history.events
             if event.body.step is Step.SHIPPED and event.speaks_for_party and event.body.party not in operators
         }
+        found = [(finding, _sayers(workspace, finding, history)) for finding in judge(history, now=closed)]
         for name in operators:
-            if name in holders:
+            if name in holders and not _destroyed(workspace, chip, planned.get(chip)):
                 listed[name].append(chip)
-            elif name in addressees and name not in gone:
+            elif name in addressees and name not in (*holders, *gone):
                 unlisted[name].append(chip)
             else:
+                findings[name] += [f for f, sayers in found if name in sayers and f.outcome is Outcome.FAIL]
                 continue
-            findings[name] += list(judge(history, now=closed))
+            findings[name] += [_word_of(sayers, f) if sayers and name not in sayers else f for f, sayers in found]
             findings[name] += _speaks_out_of_turn(workspace, chip, history)
     for item in workspace.of_kind("run-commitment"):
         name = item.statement.issuer
@@ -98,23 +108,58 @@ def holdings(workspace: Workspace, operators: Collection[str], *, began: float, 
     )
 
 
-def _holders(workspace: Workspace, history: History, began: float, closed: float) -> tuple[set[str], set[str]]:
-    """Returns who held a chip at any time of the window, and who had passed it on before."""
+def _holders(workspace: Workspace, history: History, began: float) -> tuple[set[str], set[str]]:
+    """Returns who held a chip at any time of the window, and who had passed it on before.
+
+    Nothing that the log took before the close is too late to count: a receipt dated later than it was logged is early.
+    """
     holders, gone = set(), set()
-    for state, following in zip(history.states, [*history.states[1:], None], strict=True):
-        if following is not None and following.holder != state.holder:
-            logged = [workspace.by_id[e].time for e in following.evidence if e in workspace.by_id]
-            if max([following.since, *logged]) < began:
-                gone.add(state.holder)
+    turns = [list(states) for _, states in groupby(history.states, key=lambda state: state.holder)]
+    for turn, following in zip(turns, [*turns[1:], None], strict=True):
+        holder = turn[0].holder
+        if following is not None:
+            logged = [workspace.by_id[e].time for e in following[0].evidence if e in workspace.by_id]
+            if max([following[0].since, *logged]) < began:
+                gone.add(holder)
                 continue
-        if state.since <= closed:
-            holders.add(state.holder)
+        holders.add(holder)
     return holders, gone - holders
 
 
-def _histories(workspace: Workspace) -> dict[str, History]:
+def _destroyed(workspace: Workspace, chip: str, history: History | None) -> bool:
+    """Returns whether a chip was destroyed for good, by the log at the plan, and has not spoken since."""
+    if history is None or not history.states or not history.states[-1].certified:
+        return False
+    since = history.states[-1].since
+    return all(item.time <= since for item in workspace.chip_records().get(chip, ()))
+
+
+def _sayers(workspace: Workspace, finding: Finding, history: History) -> frozenset[str]:
+    """Returns the operators on whose word alone a finding about a chip rests; empty if it rests on more.
+
+    Where a chip comes from is for its holder to show, whoever spoke of it first.
+    """
+    said = [workspace.by_id[e].statement for e in finding.evidence if e in workspace.by_id]
+    if any(statement.role is not Role.OPERATOR for statement in said):
+        return frozenset()
+    if finding.check == "registry.origin" and not history.makers:
+        return frozenset()
+    return frozenset(statement.issuer for statement in said)
+
+
+def _word_of(sayers: Collection[str], finding: Finding) -> Finding:
+    """Returns a finding for whoever holds the chip and said nothing of the kind: no fault of his, and not hidden."""
+    word = f"{finding.reason}: that is the word of {' and '.join(sorted(sayers))} alone"
+    outcome = Outcome.INCONCLUSIVE if finding.outcome is Outcome.FAIL else finding.outcome
+    return replace(finding, outcome=outcome, reason=word)
+
+
+def _histories(workspace: Workspace, *, until: float = math.inf) -> dict[str, History]:
+    """Returns each chip's history by what the log had taken until a time."""
     events: dict[str, list[CustodyEvent]] = {}
     for item in workspace.of_kind("custody-event"):
+        if item.time > until:
+            break
         statement = item.statement
         try:
             body = read_event(statement.payload, where=f"statement {statement.id[:16]}")
