@@ -20,6 +20,7 @@ gaps, 22 % within forty, at α = 5 %).
 At levels B and C no record of what was in memory counts, so every chip counts at full capacity for the whole window.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -41,8 +42,8 @@ class Capacity:
     format: str
 
     def __post_init__(self) -> None:
-        if not self.flop_per_s > 0:
-            raise InputError("must be above 0 FLOP/s", where="capacity")
+        if not 0 < self.flop_per_s < math.inf:
+            raise InputError("must be a number above 0 FLOP/s", where="capacity")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,19 @@
 """What the inspector fixed and logged before anything ran: rule, error, capacity, limits (protocol section 6)."""
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from weighbridge.errors import EvidenceError
 from weighbridge.ledger.account import Capacity
 from weighbridge.rules import Rule
+from weighbridge.rules.work import BITS
 
 __all__ = ["Policy"]
+
+_HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +29,7 @@ class Policy:
         late_limit_s: latest honest freeze.
         cpu_ratio_limit: most signed CPU time a step over what replay needs, before it is a finding.
         unexplained_limit_bytes: most non-zero bytes beyond what the verifier's own replay holds.
-        audits: how many snapshot records are audited a run; None: all.
+        audits: how many snapshot records are drawn for audit, of all chips together; None: all.
     """
 
     rule: Rule
@@ -71,29 +76,50 @@ class Policy:
         """Reads a logged plan.
 
         Raises:
-            EvidenceError: a field is missing or out of range.
+            EvidenceError: a field is missing, of another type or out of range; nothing is guessed or rounded.
         """
+        where = "inspection-plan"
         try:
             capacity = payload["capacity"]
             policy = cls(
-                rule=Rule.model_validate_json(_json(payload["rule"])),
-                operators=tuple(str(name) for name in payload["operators"]),
+                rule=Rule.model_validate_json(json.dumps(payload["rule"])),
+                operators=tuple(_names(payload["operators"])),
                 alpha=float(payload["alpha"]),
                 capacity=Capacity(float(capacity["flop_per_s"]), str(capacity["format"])),
                 nonce_commitment=str(payload["nonce_commitment"]),
                 late_limit_s=float(payload["late_limit_s"]),
                 cpu_ratio_limit=float(payload["cpu_ratio_limit"]),
-                unexplained_limit_bytes=int(payload["unexplained_limit_bytes"]),
-                audits=None if payload["audits"] is None else int(payload["audits"]),
+                unexplained_limit_bytes=_whole(payload["unexplained_limit_bytes"]),
+                audits=None if payload["audits"] is None else _whole(payload["audits"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise EvidenceError(f"is not a readable plan ({error})", where="inspection-plan") from error
-        if not 0 < policy.alpha < 1 or not policy.operators:
-            raise EvidenceError("alpha must lie between 0 and 1, and operators be named", where="inspection-plan")
+            raise EvidenceError(f"is not a readable plan ({error})", where=where) from error
+        for field, holds, wanted in policy._ranges():
+            if not holds:
+                raise EvidenceError(wanted, where=where, field=field)
         return policy
 
+    def _ranges(self) -> Iterator[tuple[str, bool, str]]:
+        """Yields each field that could be out of range, whether it holds, and what it must be."""
+        digest = self.nonce_commitment
+        yield "alpha", 0 < self.alpha < 1, "must lie between 0 and 1"
+        yield "operators", all(self.operators) and len(self.operators) > 0, "must be named"
+        yield "operators", len(set(self.operators)) == len(self.operators), "must not be named twice"
+        yield "capacity", self.capacity.format in BITS, "must be of a known number format"
+        yield "nonce_commitment", len(digest) == 64 and set(digest) <= _HEX, "must be a SHA-256, in hex"
+        yield "late_limit_s", 0 <= self.late_limit_s < math.inf, "must be a number of at least 0"
+        yield "cpu_ratio_limit", 1 < self.cpu_ratio_limit < math.inf, "must be a number above 1"
+        yield "unexplained_limit_bytes", self.unexplained_limit_bytes >= 0, "must be at least 0"
+        yield "audits", self.audits is None or self.audits >= 1, "must be null, for all, or at least 1"
 
-def _json(value: Any) -> str:
-    import json
 
-    return json.dumps(value)
+def _names(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError("operators must be a list of names")
+    return value
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
