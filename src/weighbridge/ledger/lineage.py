@@ -15,30 +15,42 @@ _Audits = Sequence[Mapping[str, Any]]
 def lineages_of(audits: _Audits, own: Collection[str]) -> list[Lineage]:
     """Returns the lineages that contain a run of ours, each with all its work, that of other operators included.
 
+    A lineage is a run that nobody continued, with everything that went into its weights. Two runs from one parent
+    are two lineages: each has the parent's work, and neither that of the other.
+
     Args:
         audits: payloads of every operator's audits; rejected runs declare nothing.
         own: ids of the runs of the operator that is judged.
     """
     accepted = {audit["run"]: audit for audit in audits if audit["accepted"]}
-    leader = {run: run for run in accepted}
-
-    def find(run: str) -> str:
-        while leader[run] != run:
-            run = leader[run]
-        return run
-
-    for run, audit in accepted.items():
-        for parent in (audit["parent"], *audit["begins_as"]):
-            if parent in accepted:
-                leader[find(run)] = find(parent)
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for run, audit in accepted.items():
-        groups.setdefault(find(run), []).append(audit)
+    parents = {
+        run: {parent for parent in (audit["parent"], *audit["begins_as"]) if parent in accepted}
+        for run, audit in accepted.items()
+    }
+    children: dict[str, set[str]] = {run: set() for run in accepted}
+    for run, named in parents.items():
+        for parent in named:
+            children[parent].add(run)
+    found: dict[frozenset[str], None] = {}
+    for run in accepted:
+        if children[run] <= (ancestry := _reached(run, parents)):  # else a lineage of its children holds it whole
+            found[ancestry] = None
     return [
-        Lineage(tuple(audit["run"] for audit in members), tuple(_work(audit) for audit in members))
-        for members in groups.values()
-        if any(audit["run"] in own for audit in members)
+        Lineage(members, tuple(_work(accepted[run]) for run in members))
+        for ancestry in found
+        if not ancestry.isdisjoint(own)
+        for members in [tuple(run for run in accepted if run in ancestry)]
     ]
+
+
+def _reached(run: str, parents: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Returns a run with all its ancestors; runs may name each other."""
+    reached, ahead = {run}, [run]
+    while ahead:
+        new = set(parents[ahead.pop()]) - reached
+        reached |= new
+        ahead += new
+    return frozenset(reached)
 
 
 def unknown_parents(own: _Audits, audits: _Audits) -> Iterator[Finding]:
