@@ -2,20 +2,35 @@
 
 from collections.abc import Iterable
 
+import typer
+
 from weighbridge.app.console import print_table
 from weighbridge.evidence.findings import Finding, Outcome
 
 __all__ = ["exit_status", "print_findings"]
 
 _WORDS = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.INCONCLUSIVE: "not shown"}
+_SUBJECT_LETTERS = 24
 
 
 def print_findings(title: str, findings: Iterable[Finding]) -> None:
-    """Prints findings, failures first, each with its reason and the command that redoes it."""
+    """Prints findings, failures first, each with its reason; below, the commands that redo them, each once.
+
+    What all findings are about is said once, above.
+    """
     order = [Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS]
     ordered = sorted(findings, key=lambda f: order.index(f.outcome))
-    rows = [(_WORDS[f.outcome], f.check, f.subject[:24], f.reason, f.redo or "–") for f in ordered]
-    print_table(title, columns=["outcome", "check", "subject", "reason", "redo"], rows=rows)
+    subjects = {finding.subject for finding in ordered}
+    columns = ["outcome", "check", "reason"]
+    if len(subjects) > 1:
+        columns.insert(2, "subject")
+    cells = [
+        {"outcome": _WORDS[f.outcome], "check": f.check, "subject": f.subject[:_SUBJECT_LETTERS], "reason": f.reason}
+        for f in ordered
+    ]
+    print_table(title, columns=columns, rows=[[row[column] for column in columns] for row in cells])
+    for command in dict.fromkeys(finding.redo for finding in ordered if finding.redo):
+        typer.echo(f"redo: {command}")
 
 
 def exit_status(findings: Iterable[Finding]) -> int:

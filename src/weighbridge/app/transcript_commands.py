@@ -78,7 +78,12 @@ def verify(
     segments: Annotated[int | None, typer.Option(help="Replay this many segments, drawn; default all.")] = None,
     budget: Annotated[int | None, typer.Option(help="Replay at most this many steps.")] = None,
     seed: Annotated[str | None, typer.Option(help="Seed of the draw, hex; default fresh from the system.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Training data, if not at its committed path.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Training data, if not at its committed path: a file, or a folder with NAME.npy of each array."
+        ),
+    ] = None,
     core: Annotated[int | None, typer.Option(help="Processor to replay on.")] = None,
     as_json: AsJson = False,
 ) -> None:

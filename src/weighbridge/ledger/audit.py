@@ -292,10 +292,13 @@ def _explain_all(
 
 
 def _committed_arrays(transcript: Transcript, data: Path | None) -> dict[str, memoryview]:
-    path = data or transcript.contents["data"]["path"]
-    if path is None:
+    """Returns the bytes of data that the program held in memory, if the operator handed the committed data over."""
+    described = transcript.contents["data"]
+    if data is None or not data.exists():
         return {}
-    dataset = Dataset.of(path)
+    dataset = Dataset.handed_over(data, described)
+    if dataset.root.hex() != described["root"]:
+        return {}
     return {f"data/{name}": array.reshape(-1).view("u1").data for name, array in dataset.arrays.items()}
 
 

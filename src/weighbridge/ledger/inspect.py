@@ -106,7 +106,8 @@ def _audit(
         return _unopened(run, run.error or "")
     try:
         root = bytes.fromhex(run.transcript.contents["data"]["root"]).hex()
-        handed = workspace.folder / "data" / f"{root}.npy"
+        handed = workspace.folder / "data" / root
+        handed = handed if handed.is_dir() else handed.with_name(f"{root}.npy")
         chips = named_chips(run.item)
         leaf_size = next((table.leaf_size for place, table in tables.items() if place[0] in chips), 16_384)
         watch = MemoryWatch(leaf_size=leaf_size)

@@ -5,7 +5,7 @@ A workspace is a folder::
     log/                 the exported log; every statement is in it, and nothing counts that is not
     chips/CHIP/          leaves/SEQUENCE.leaves and salts/SEQUENCE.salt, opened in the sealed room
     runs/RUN/            transcripts (the first 16 digits of the run's id)
-    data/ROOT.npy        training data that operators handed over, by data root
+    data/ROOT.npy        training data that operators handed over, by data root; of several arrays ROOT/NAME.npy
     audits/RUN.cose      the inspector's audits, if made
 """
 

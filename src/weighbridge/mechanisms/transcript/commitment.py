@@ -143,6 +143,7 @@ def _array(value: Any) -> bool:
         and isinstance(value.get("format"), str)
         and isinstance(value.get("shape"), list)
         and all(_natural(size) for size in value["shape"])
+        and (value.get("path") is None or isinstance(value["path"], str))
     )
 
 
@@ -156,7 +157,6 @@ def _check_contents(contents: Mapping[str, Any], where: Path) -> None:
     arrays = data.get("arrays")
     held = {
         "data.root": isinstance(data.get("root"), str) and _DIGEST.fullmatch(data["root"]) is not None,
-        "data.path": data.get("path") is None or isinstance(data["path"], str),
         "data.arrays": isinstance(arrays, dict) and len(arrays) > 0 and all(_array(a) for a in arrays.values()),
         "code.digest": isinstance(code.get("digest"), str) and _DIGEST.fullmatch(code["digest"]) is not None,
         "code.root": isinstance(code.get("root"), str),

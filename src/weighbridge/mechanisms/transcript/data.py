@@ -7,6 +7,7 @@ changes the seed, hence the initial weights and the order.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from blake3 import blake3
 from torch import Tensor
 
-from weighbridge.errors import InputError
+from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.encoding import canonical
 
 __all__ = ["Dataset", "order_of_epoch"]
@@ -28,32 +29,36 @@ _CHUNK_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Dataset:
-    """The arrays that a program trains on, by name; ``path`` where a single ``.npy`` file was given."""
+    """The arrays that a program trains on, by name; ``paths`` names those that were given as ``.npy`` files."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
-    path: Path | None = None
+    paths: Mapping[str, Path]
     single: bool = True
 
     @classmethod
     def of(cls, data: Any) -> "Dataset":
-        """Accepts a path to a ``.npy`` file, an array, a tensor, or a mapping of names to arrays or tensors.
+        """Accepts a path to a ``.npy`` file, an array, a tensor, or a mapping of names to either kind.
 
         Raises:
-            InputError: another type, no items, or arrays of different lengths.
+            InputError: another type, no items, arrays of different lengths, or files and arrays mixed.
         """
         if isinstance(data, Dataset):
             return data
-        if isinstance(data, (str, os.PathLike)):
-            path = Path(data).resolve()
-            return cls._checked({"data": _mapped(path)}, path=path, single=True)
-        if isinstance(data, Mapping):
-            if not all(isinstance(name, str) for name in data):
-                raise InputError("names an array by something other than text", where="data")
-            return cls._checked({name: _array(value) for name, value in data.items()}, path=None, single=False)
-        return cls._checked({"data": _array(data)}, path=None, single=True)
+        if not isinstance(data, Mapping):
+            return cls._of({"data": data}, single=True)
+        if not all(isinstance(name, str) for name in data):
+            raise InputError("names an array by something other than text", where="data")
+        return cls._of(data, single=False)
 
     @classmethod
-    def _checked(cls, arrays: Mapping[str, npt.NDArray[Any]], *, path: Path | None, single: bool) -> "Dataset":
+    def _of(cls, given: Mapping[str, Any], *, single: bool) -> "Dataset":
+        paths = {name: Path(value).resolve() for name, value in given.items() if isinstance(value, (str, os.PathLike))}
+        if paths and len(paths) < len(given):
+            raise InputError("mixes files and arrays", where="data", mend="save every array with numpy.save")
+        if not single and not all(is_file_name(name) for name in paths):
+            mend = "use letters, digits, dots, dashes and underscores"
+            raise InputError("names a file's array by more than a plain word", where="data", mend=mend)
+        arrays = {name: _mapped(paths[name]) if paths else _array(value) for name, value in given.items()}
         lengths = {name: len(a) if a.ndim else 0 for name, a in arrays.items()}
         if not lengths or min(lengths.values()) == 0:
             raise InputError("has no items", where="data", mend="give at least one row")
@@ -65,7 +70,30 @@ class Dataset:
             except (TypeError, ValueError) as error:
                 mend = "give numbers in this machine's byte order"
                 raise InputError(f"has items of type {array.dtype}", where="data", field=name, mend=mend) from error
-        return cls(arrays, path, single)
+        return cls(arrays, paths, single)
+
+    @classmethod
+    def handed_over(cls, folder_or_file: Path, described: Mapping[str, Any]) -> "Dataset":
+        """Opens the files of a run as somebody handed them over: one file, or a folder with NAME.npy for each array.
+
+        Args:
+            folder_or_file: where they lie.
+            described: what :meth:`describe` said when the run was committed.
+
+        Raises:
+            InputError: a file is not there, or is no array.
+            EvidenceError: the description names no plain files.
+        """
+        names = sorted(described["arrays"])
+        if not folder_or_file.is_dir():
+            if len(names) > 1:
+                mend = f"name a folder with {', '.join(f'{name}.npy' for name in names)}"
+                raise InputError("is one file, and the run had several arrays", where=folder_or_file, mend=mend)
+            return cls._of({names[0]: folder_or_file}, single=True)
+        for name in names:
+            if not is_file_name(name):
+                raise EvidenceError("is no plain file name", where="opening.json", field=f"data.arrays.{name!r:.100}")
+        return cls._of({name: folder_or_file / f"{name}.npy" for name in names}, single=False)
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -85,10 +113,16 @@ class Dataset:
         return whole.digest()
 
     def describe(self) -> dict[str, Any]:
-        """Returns names, formats and shapes: enough to build a stand-in of zeros."""
+        """Returns names, formats, shapes and files: enough to build a stand-in of zeros."""
         return {
-            "path": str(self.path) if self.path else None,
-            "arrays": {n: {"format": a.dtype.str, "shape": list(a.shape)} for n, a in self.arrays.items()},
+            "arrays": {
+                name: {
+                    "format": array.dtype.str,
+                    "shape": list(array.shape),
+                    "path": str(self.paths[name]) if name in self.paths else None,
+                }
+                for name, array in self.arrays.items()
+            }
         }
 
     def batch(self, indices: npt.NDArray[np.int64]) -> "Tensor | dict[str, Tensor]":
@@ -116,6 +150,11 @@ class Dataset:
             yield np.concatenate(parts)
 
 
+def is_file_name(name: str) -> bool:
+    """Returns whether a name can stand for a file without leading anywhere else."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name) is not None
+
+
 def _mapped(path: Path) -> npt.NDArray[Any]:
     try:
         if not path.is_file():  # a pipe would never end, a device neither
@@ -140,7 +179,7 @@ def _array(value: Any) -> npt.NDArray[Any]:
     raise InputError(
         f"is a {type(value).__name__}",
         where="data",
-        mend="give a .npy path, an array, a tensor or a mapping of them",
+        mend="give .npy paths, arrays or tensors",
     )
 
 

@@ -358,7 +358,7 @@ class Recording:
         arrays = [
             [f"data/{name}", array.__array_interface__["data"][0], array.nbytes]
             for name, array in self._data.arrays.items()
-            if self._data.path is None and array.flags.c_contiguous
+            if name not in self._data.paths and array.flags.c_contiguous
         ]
         self._journal.append({"type": "freeze", "layout": layout, "data": arrays, **self._where(), **claim})
         self._sign({"state": digest, "step": step, "freeze": claim})

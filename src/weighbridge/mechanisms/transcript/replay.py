@@ -37,6 +37,7 @@ _OUTPUT_LIMIT_BYTES = 256 << 20
 _MOST_DATA_BYTES = 1 << 50
 _OTHER_FILES = 100
 _INSIDE = PurePosixPath("/replay")
+_MAKE_AGAIN = "its data was an array in memory, and no file of it can be shown: give start the paths of .npy files"
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def replay(
         legs: stretches in ascending order; an anchor is a file's name in the transcript, None derives the state.
         captures: steps whose whole state is written out; the ends of the legs always are.
         digests: steps whose salted digest is written out.
-        data: the file that the operator handed over, if not at its committed path.
+        data: what the operator handed over, if not at its committed path: a file, or a folder of NAME.npy.
         without_data: show zeros in place of the data (for the initial state, so that nothing can be smuggled).
         count_flop: count one more step's FLOP at the end.
         core: processor to pin the process to.
@@ -133,7 +134,7 @@ def replay(
 
     Raises:
         EvidenceError: data, code or anchors are not what was committed, or the program did not walk the plan.
-        InputError: the data was given as an array in memory and cannot be shown to a sandbox.
+        InputError: the data is not there.
     """
     walked = tuple(legs)
     ends = tuple(leg.until for leg in walked)
@@ -159,18 +160,19 @@ def replay(
             steps=int(contents["loop"]["steps"]),
             batch_size=int(contents["loop"]["batch_size"]),
             count_flop=count_flop,
+            data_root=contents["data"]["root"] if not _committed_paths(contents["data"]) else None,
         )
         (work / "plan.json").write_text(plan.as_json())
-        shown = _data_bind(contents["data"], data, work if without_data else None)
+        shown = _data_binds(contents["data"], data, work if without_data else None)
         program = Bind(work / "code", _place(contents["code"]["root"], "code.root"))
         directory = _place(contents["program"]["directory"], "program.directory")
         interpreter = interpreter_binds()
         for place, is_file in [
             (directory, False),
-            *((bind.place, bind.host.is_file()) for bind in (shown, *interpreter)),
+            *((bind.place, bind.host.is_file()) for bind in (*shown, *interpreter)),
         ]:
             _make_room(program, place, is_file=is_file)
-        binds = [*interpreter, program, shown, Bind(work / "plan.json", Path(_INSIDE / "plan.json"))]
+        binds = [*interpreter, program, *shown, Bind(work / "plan.json", Path(_INSIDE / "plan.json"))]
         binds += [Bind(out, Path(_INSIDE / "out"), writable=True), *anchors]
         witness = Witness(out / "replay.jsonl")
 
@@ -188,7 +190,7 @@ def replay(
                 environment=_environment(contents["environment"], threads),
                 working_directory=directory,
                 seconds=seconds,
-                memory_bytes=defaults.memory_bytes + shown.host.stat().st_size,
+                memory_bytes=defaults.memory_bytes + sum(bind.host.stat().st_size for bind in shown),
                 file_bytes=min(defaults.file_bytes, written),
                 written_bytes=written,
                 written_files=len(captured) + _OTHER_FILES,
@@ -197,7 +199,7 @@ def replay(
             observer=watch,
         )
         witness.close(result.cpu_seconds)
-        yield _read(out, result, walked, wanted, witness)
+        yield _read(out, result, walked, wanted, witness, mend=None if shown else _MAKE_AGAIN)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -275,30 +277,46 @@ def _environment(recorded: Mapping[str, Any], threads: int | None) -> dict[str, 
     }
 
 
-def _data_bind(described: Mapping[str, Any], given: Path | None, zeros_in: Path | None) -> Bind:
-    """Returns the bind that shows the committed data, or zeros of its shape, at the path that the program reads."""
-    if described.get("path") is None:
-        raise InputError(
-            "was given as an array in memory",
-            where="data",
-            mend="give start the path of a .npy file, so that the verifier can show it to the program",
-        )
-    inside = _place(described["path"], "data.path")
+def _committed_paths(described: Mapping[str, Any]) -> dict[str, Path]:
+    """Returns where the program reads its arrays, by name; arrays that it made in memory are left out."""
+    return {
+        name: _place(array["path"], f"data.arrays.{name}.path")
+        for name, array in described["arrays"].items()
+        if array.get("path") is not None
+    }
+
+
+def _data_binds(described: Mapping[str, Any], given: Path | None, zeros_in: Path | None) -> list[Bind]:
+    """Returns the binds that show the committed data, or zeros of its shape, at the paths that the program reads.
+
+    Arrays that the program made in memory, its code makes again: nothing is shown, and the root is compared inside.
+    """
+    places = _committed_paths(described)
+    if not places:
+        return []
     if zeros_in is not None:
-        return Bind(_zeros(described, zeros_in / "zeros.npy"), inside)
-    host = given or inside
-    if not host.is_file():
-        raise InputError("is not there", where=host, mend="pass the file that the operator handed over")
-    root = Dataset.of(host).root.hex()
+        arrays = enumerate(sorted(places.items()))
+        return [
+            Bind(_zeros(described["arrays"][name], zeros_in / f"zeros-{number}.npy"), place)
+            for number, (name, place) in arrays
+        ]
+    if given is not None:
+        mend = "pass the file, or the folder of NAME.npy, that the operator handed over"
+        if not given.exists():
+            raise InputError("is not there", where=given, mend=mend)
+        dataset = Dataset.handed_over(given, described)
+    else:
+        dataset = Dataset.of(places if len(places) > 1 or "data" not in places else places["data"])
+    root = dataset.root.hex()
     if root != described["root"]:
-        raise EvidenceError(f"has root {root[:16]}…, not the committed {described['root'][:16]}…", where=host)
-    return Bind(host, inside)
+        where = given or ", ".join(str(place) for place in places.values())
+        raise EvidenceError(f"has root {root[:16]}…, not the committed {described['root'][:16]}…", where=where)
+    return [Bind(dataset.paths[name], place) for name, place in places.items()]
 
 
-def _zeros(described: Mapping[str, Any], path: Path) -> Path:
+def _zeros(array: Mapping[str, Any], path: Path) -> Path:
     """Writes a file of zeros in the committed shape; it takes no room on the disk."""
     try:
-        array = described["arrays"]["data"]
         kind, shape = np.dtype(array["format"]), tuple(array["shape"])
         size = kind.itemsize
         for length in shape:
@@ -315,14 +333,23 @@ def _zeros(described: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def _read(out: Path, result: IsolatedResult, legs: Sequence[Leg], digests: frozenset[int], witness: Witness) -> Replay:
+def _read(
+    out: Path,
+    result: IsolatedResult,
+    legs: Sequence[Leg],
+    digests: frozenset[int],
+    witness: Witness,
+    *,
+    mend: str | None,
+) -> Replay:
     """Reads what the program wrote out: exactly the steps and states of the plan, in their order, or nothing."""
     words = result.output.strip().splitlines()[-1:] or ["no output"]
     ending = f"it {result.ending}: {words[0][:400]}"
     try:
         data = read_plain(out / "replay.jsonl", limit_bytes=_OUTPUT_LIMIT_BYTES)
     except EvidenceError as error:
-        raise EvidenceError(f"the program did not reach its loop when replayed; {ending}", where="replay") from error
+        reason = f"the program did not reach its loop when replayed; {ending}"
+        raise EvidenceError(reason, where="replay", mend=mend) from error
     if result.timed_out or result.overflowed or result.returncode != 0:
         raise EvidenceError(f"the replayed program did not end well; {ending}", where="replay")
     try:

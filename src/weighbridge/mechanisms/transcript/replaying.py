@@ -53,6 +53,8 @@ class ReplayPlan:
     steps: int
     batch_size: int
     count_flop: bool = False
+    data_root: str | None = None
+    """Root of data that the program makes in memory: it must make the same again."""
 
     def as_json(self) -> str:
         """Returns the plan as the sandboxed side reads it."""
@@ -68,6 +70,7 @@ class ReplayPlan:
                 "steps": self.steps,
                 "batch_size": self.batch_size,
                 "count_flop": self.count_flop,
+                "data_root": self.data_root,
             }
         )
 
@@ -91,6 +94,7 @@ class ReplayPlan:
                 steps=int(data["steps"]),
                 batch_size=int(data["batch_size"]),
                 count_flop=bool(data["count_flop"]),
+                data_root=data["data_root"],
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise EvidenceError(f"is not a readable plan ({error})", where=path) from error
@@ -125,6 +129,12 @@ class Replaying:
         plan = ReplayPlan.read(path)
         if (config, steps, batch_size) != (dict(plan.config), plan.steps, plan.batch_size):
             raise InputError("the program's configuration is not the committed one", where="config")
+        if plan.data_root is not None and data.root.hex() != plan.data_root:
+            raise InputError(
+                "made in memory is not the committed data when the program makes it again",
+                where="data",
+                mend="seed what makes it, or save it with numpy.save and give start the path",
+            )
         seed_generators(plan.seed)
         return cls(plan, data=data, discovery=Discovery(), config=config)
 

@@ -62,7 +62,8 @@ def start(
             optimizer.zero_grad(); loss.backward(); optimizer.step()
 
     Args:
-        data: path of a ``.npy`` file (rows are items; mapped, not read), an array, a tensor, or a mapping of them.
+        data: path of a ``.npy`` file (rows are items; mapped, not read), an array, a tensor, or a mapping of names to
+            them. Replay is shown files; an array in memory must be one that the program's own code makes again.
         config: everything that the program is configured by, as plain data. Committed, salted.
         steps: steps to take; default ``config["steps"]``.
         batch_size: items a step; default ``config["batch_size"]``.
@@ -97,6 +98,12 @@ def start(
     if stride < 1:
         raise InputError("must be at least 1", where="stride")
 
+    if not dataset.paths:
+        print(
+            "weighbridge: data is given as arrays in memory, so replay works only if the program's own code makes them"
+            " again; else give start the paths of .npy files",
+            file=sys.stderr,
+        )
     resume = resume or os.environ.get("WEIGHBRIDGE_RESUME")
     base = Path(store or os.environ.get("WEIGHBRIDGE_RUNS") or "weighbridge-runs")
     folder = Path(code) if code is not None else _program_folder()
