@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from .world import FREEZES, RICH, Ended, World, Zygote
+from .world import FREEZES, RICH, Ended, World, Zygote, copied
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,3 +33,18 @@ def rich(world: World) -> Ended:
     ended = world.project(**RICH).train(spool=True, faults={"freezes": FREEZES})
     assert ended.status == 0, ended.errors
     return ended
+
+
+@pytest.fixture(scope="session")
+def plain(world: World) -> Ended:
+    """A finished run of 12 steps, bound to the log, with an anchor in its middle. Read it, never edit it."""
+    ended = world.project(schedule="lambda").train(spool=True, faults={"freezes": [[6, "fetching"]]})
+    assert ended.status == 0, ended.errors
+    return ended
+
+
+@pytest.fixture
+def copy(plain: Ended) -> Iterator[Ended]:
+    """A copy of that run, to be edited."""
+    with copied(plain.run) as folder:
+        yield Ended(0, plain.output, "", plain.project, folder)

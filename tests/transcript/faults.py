@@ -61,16 +61,24 @@ def _kill_after_line(at: int) -> None:
 
 
 def _kill_inside_line(at: int) -> None:
-    due = _counted(at)
-    original = os.write
+    append, write, due = journal.Journal.append, os.write, _counted(at)
+    appending = [False]  # others write through os.write too
 
-    def write(descriptor: int, data: Any) -> int:
-        if bytes(data[:1]) == b"{" and due():
-            original(descriptor, data[: len(data) // 2])
+    def noting(self: Any, event: Any) -> bytes:
+        appending[0] = True
+        try:
+            return append(self, event)
+        finally:
+            appending[0] = False
+
+    def torn(descriptor: int, data: Any) -> int:
+        if appending[0] and due():
+            write(descriptor, data[: len(data) // 2])
             kill()
-        return original(descriptor, data)
+        return write(descriptor, data)
 
-    journal.os.write = write  # type: ignore[attr-defined]
+    journal.Journal.append = noting  # type: ignore[method-assign]
+    os.write = torn
 
 
 def _kill_inside_anchor(at: int) -> None:
