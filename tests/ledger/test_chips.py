@@ -20,7 +20,7 @@ def judged(chip: PaperChip, audits: Sequence[Mapping[str, Any]] = (), **changes:
         "policy": policy(),
         "began": START,
         "closed": START + CLOSED,
-        "challenges": [NONCE],
+        "challenges": {NONCE: START + CLOSED - 0.002},
     }
     return chip_time(chip.id, chip.logged, audits, **options | changes)
 
@@ -260,7 +260,7 @@ def test_an_unclean_end_is_charged_until_the_next_boot(chip: PaperChip) -> None:
 def test_an_unclean_end_is_charged_until_the_close(chip: PaperChip) -> None:
     chip.boot().samples(6)
     left = START + CLOSED - chip.paper.clock
-    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=45)], challenges=[])
+    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=45)], challenges={})
     assert time.boots[0].tail_s == pytest.approx(left)
     assert hidden_s(time) > left
 
@@ -305,27 +305,46 @@ def test_a_chip_that_does_not_answer_is_charged_the_whole_rest(chip: PaperChip) 
 
 def test_a_chip_that_was_not_asked_is_charged_the_rest_without_a_fault(chip: PaperChip) -> None:
     chip.boot().samples(6).shutdown()
-    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=45)], challenges=[])
+    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=45)], challenges={})
     assert not failing(time)
     assert hidden_s(time) > CLOSED - 7.0
 
 
 def test_an_answer_to_another_challenge_is_none(chip: PaperChip) -> None:
     honest(chip)
-    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=90)], challenges=["cd" * 16])
+    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=90)], challenges={"cd" * 16: START + CLOSED - 1.0})
     assert hidden_s(time) > CLOSED - 20.0
 
 
-def test_time_between_an_early_answer_and_the_close_is_charged(chip: PaperChip) -> None:
+def test_time_between_a_challenge_and_the_close_is_charged(chip: PaperChip) -> None:
     chip.boot().samples(6).shutdown().answer(NONCE)
-    late = START + CLOSED - chip.paper.clock
-    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=45)])
-    assert time.boots[-1].active_s == pytest.approx(late)
+    asked = chip.paper.clock - 0.5
+    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=45)], challenges={NONCE: asked})
+    assert time.boots[-1].active_s == pytest.approx(START + CLOSED - asked)
+
+
+def test_an_answer_held_back_until_the_close_hides_no_time(chip: PaperChip) -> None:
+    """Signed as soon as the challenge came, logged just before the close; what the chip did between, withheld."""
+    chip.boot().samples(6).shutdown()
+    answered(chip)
+    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=45)], challenges={NONCE: START + 30.0})
+    assert time.boots[-1].active_s == pytest.approx(CLOSED - 30.0)
+    assert hidden_s(time) > CLOSED - 30.0
+
+
+def test_of_several_challenges_the_newest_answered_shows_how_long_the_chip_is_accounted_for(chip: PaperChip) -> None:
+    chip.boot().samples(6).shutdown().answer("cd" * 16)
+    answered(chip)
+    asked = {"cd" * 16: START + 10.0, NONCE: START + CLOSED - 2.0}
+    claimed = [audit(RUN, chip, chip.numbers(), steps=45)]
+    assert judged(chip, claimed, challenges=asked).boots[-1].active_s == pytest.approx(2.0)
+    one_open = judged(chip, claimed, challenges=asked | {"ef" * 16: START + CLOSED - 1.0})
+    assert one_open.boots[-1].active_s > CLOSED - 20.0
 
 
 def test_a_chip_that_never_spoke_is_charged_the_window(chip: PaperChip) -> None:
     assert hidden_s(judged(chip)) == pytest.approx(CLOSED)
-    assert hidden_s(judged(chip, challenges=[])) == pytest.approx(CLOSED)
+    assert hidden_s(judged(chip, challenges={})) == pytest.approx(CLOSED)
 
 
 def test_a_chip_that_never_ran_and_answers_is_charged_next_to_nothing(chip: PaperChip) -> None:

@@ -55,7 +55,7 @@ def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id
     rule = book.rule(rule_id) if rule_id else policy.rule
     if closed.index < planned.index:
         raise EvidenceError("was logged before the plan", where="inspection-close")
-    common = [*_check_order(workspace, policy, planned, closed), *_check_stray(workspace)]
+    common = [*_check_seeds(workspace, policy, closed), *_check_stray(workspace)]
     where = holdings(workspace, policy.operators, began=planned.time, closed=closed.time)
     records = workspace.chip_records()
     ours = where.attributed
@@ -63,7 +63,7 @@ def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id
     audits, about = _fixed(workspace, audits)
     try:
         drawn = audit_draw(workspace, policy)
-    except EvidenceError:  # named by _check_order; without the key every claim has to hold
+    except EvidenceError:  # named by _check_seeds; without the key every claim has to hold
 
         def drawn(chip: str, sequence: int) -> bool:
             return True
@@ -120,35 +120,24 @@ def _together(
     return {level: sum(o["rulings"][level]["hidden_flop"] for o in operators) + nobody for level in LEVELS}
 
 
-def _check_order(workspace: Workspace, policy: Policy, planned: Logged, closed: Logged) -> list[Finding]:
-    """Checks what concerns every operator: the plan came first, and every seed followed from the committed key."""
-    findings = []
-    before = [k for k in ("run-commitment", "run-nonce") for i in workspace.of_kind(k) if i.index < planned.index]
-    if before:
-        findings.append(
-            _common("inspection.plan-first", Outcome.FAIL, "a run was committed before the plan was logged", planned)
-        )
+def _check_seeds(workspace: Workspace, policy: Policy, closed: Logged) -> list[Finding]:
+    """Checks what concerns every operator: every seed followed from the committed key."""
     try:
         key = revealed_key(closed, policy)
     except EvidenceError as error:
-        return [*findings, _common("inspection.nonce-key", Outcome.FAIL, error.what, closed)]
+        return [_common("inspection.nonce-key", Outcome.FAIL, error.what, closed)]
     wrong = [
         item
         for item in workspace.of_kind("run-nonce")
         if item.payload.get("nonce") != inspector_nonce(key, item.statement.subject).hex()
         or item.payload.get("run") != item.statement.subject
     ]
-    findings.append(
-        _common(
-            "inspection.nonce-key",
-            Outcome.FAIL if wrong else Outcome.PASS,
-            f"{len(wrong)} nonces do not follow from the committed key"
-            if wrong
-            else "every run's nonce follows from the key that the inspector committed to before any run",
-            closed,
-        )
+    reason = (
+        f"{len(wrong)} nonces do not follow from the committed key"
+        if wrong
+        else "every run's nonce follows from the key that the inspector committed to before any run"
     )
-    return findings
+    return [_common("inspection.nonce-key", Outcome.FAIL if wrong else Outcome.PASS, reason, closed)]
 
 
 def _check_stray(workspace: Workspace) -> list[Finding]:
@@ -215,6 +204,11 @@ def _operator(
     ids = {item.statement.id for item in runs}
     own = [audit for audit in audits if audit["run"] in ids]
     findings = [*common, *where.findings_of(name)]
+    findings += [
+        _common("inspection.plan-first", Outcome.FAIL, "a run was committed before the plan was logged", item)
+        for item in runs
+        if item.index < planned.index
+    ]
     findings += run_findings(workspace, runs, {audit["run"] for audit in own}, chips)
     for audit in own:
         findings += [Finding.from_dict(data) for data in audit["findings"]]
@@ -223,11 +217,10 @@ def _operator(
     times = []
     for chip in chips:
         findings += record_findings(workspace, chip, records.get(chip, ()), policy)
-        challenges = [
-            str(item.payload.get("nonce"))
-            for item in workspace.of_kind("inspection-challenge")
-            if item.payload.get("chip") == chip
-        ]
+        challenges: dict[str, float] = {}
+        for item in workspace.of_kind("inspection-challenge"):
+            if item.payload.get("chip") == chip:
+                challenges.setdefault(str(item.payload.get("nonce")), item.time)
         time = chip_time(
             chip,
             records.get(chip, ()),

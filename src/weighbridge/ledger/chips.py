@@ -104,7 +104,7 @@ def chip_time(
     policy: Policy,
     began: float,
     closed: float,
-    challenges: Collection[str],
+    challenges: Mapping[str, float],
     drawn: Callable[[str, int], bool] = lambda chip, sequence: True,
 ) -> ChipTime:
     """Joins one chip's records with the audits of the runs that claim them.
@@ -120,7 +120,7 @@ def chip_time(
         policy: the logged plan.
         began: when the plan was logged, by the log's clock.
         closed: when the inspection closed, by the log's clock.
-        challenges: nonces that the inspector gave this chip.
+        challenges: nonces that the inspector gave this chip, with the log's time of each.
         drawn: which records were to be audited.
     """
     pairs = readable(logged)
@@ -142,8 +142,8 @@ def chip_time(
     open_nonces = set(challenges) - {record.nonce for record, _ in answered}
     findings += _closing(chip, challenges, open_nonces)
     cores = max((use.cores for use in boots), default=1)
-    vouched = bool(challenges) and not open_nonces
-    unseen = _unseen(boots, pairs, began=began, closed=closed, vouched=vouched)
+    asked = max(challenges.values()) if challenges and not open_nonces else None
+    unseen = _unseen(boots, pairs, began=began, closed=closed, asked=asked)
     boots.append(silent(chip, unseen * cores, "nothing shows what the chip did in this time, up to the close"))
     return ChipTime(
         chip=chip,
@@ -165,16 +165,18 @@ def _unseen(
     *,
     began: float,
     closed: float,
-    vouched: bool,
+    asked: float | None,
 ) -> float:
     """Returns seconds of the window of which nothing shows what the chip did.
 
-    A chip that answered every challenge owes only the time since its last record. Of another, more records may exist;
-    when one was logged says little of when it was made, so all counts beyond the ticks that it admits to.
+    A chip that answered every challenge owes the time since the newest was ``asked``: its answer was made no earlier,
+    and when it was logged says nothing of how long it had been ready, nor of what was done meanwhile and withheld. Of
+    another, more records may exist; when one was logged says little of when it was made, so all counts beyond the
+    ticks that it admits to.
     """
+    if asked is not None:
+        return max(0.0, closed - max(began, asked))
     rest = max(0.0, closed - max([began, *(item.time for _, item in pairs)]))
-    if vouched:
-        return rest
     shown = sum((use.active_s + use.tail_s) / use.cores for use in boots)
     frozen = sum(record.freeze_ns for record, _ in pairs) / 1e9
     return max(rest, closed - began - shown - frozen)
