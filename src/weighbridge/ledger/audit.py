@@ -13,6 +13,7 @@ from weighbridge.ledger.match import Explanation, PlacedBytes, explain
 from weighbridge.ledger.records import Place
 from weighbridge.ledger.replayed import (
     check_states,
+    decayed,
     failed_replay,
     freezes_by_segment,
     plan_audit,
@@ -279,7 +280,10 @@ def _explain_all(
     arrays = _committed_arrays(transcript, data) if any(f.data for f in freezes) else {}
     done: set[tuple[str, int]] = set()
     for freeze in freezes:
-        candidates = [list(_placed(freeze, outcome.captured(step), arrays)) for step in freeze.candidates]
+        states = [outcome.captured(step) for step in freeze.candidates]
+        if freeze.updating:
+            states += decayed(states[0], transcript.hyperparameters_at(freeze.candidates[0]))
+        candidates = [list(_placed(freeze, state, arrays)) for state in states]
         for sequence, table in records.of(freeze):
             if (freeze.chip, sequence) not in done:  # of two claims on one record the first counts
                 done.add((freeze.chip, sequence))

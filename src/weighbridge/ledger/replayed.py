@@ -11,10 +11,12 @@ from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.plans import AuditPlan, plan_freezes
 from weighbridge.mechanisms.transcript.replay import Replay
 from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Freeze, Transcript
 
 __all__ = [
     "check_states",
+    "decayed",
     "failed_replay",
     "freezes_by_segment",
     "lower_envelope",
@@ -25,6 +27,9 @@ __all__ = [
 
 BLOCK_STEPS = 10
 """Steps whose mean CPU time is compared: shorter blocks would take a lucky step for the price of all."""
+
+_MOST_FACTORS = 8
+"""Different decays of one update that are tried."""
 
 _CLOCK_SHARE, _CLOCK_SECONDS = 1.03, 0.25
 """How far a program's count of its own CPU time may exceed the outside's, whose last look may miss the end."""
@@ -68,6 +73,29 @@ def check_states(transcript: Transcript, outcome: Replay, plan: AuditPlan) -> li
     if not wrong:
         return []
     return [failed_replay(transcript, f"the state at step {wrong[0]} that replay wrote out is not the committed one")]
+
+
+def decayed(state: TrainingState, hyperparameters: Any) -> list[TrainingState]:
+    """Returns the weights as an update holds them between decoupled weight decay and its step proper, one a factor.
+
+    AdamW and its kin first write ``w · (1 - lr · decay)`` in place (Loshchilov and Hutter 2019, algorithm 2), for all
+    tensors at once where the update is batched. A stop in between finds neither the state before nor the one after.
+    Computed here from a state that was compared with the log, so it explains nothing that the log does not fix.
+
+    Args:
+        state: the state before the update.
+        hyperparameters: groups by optimizer, as the journal says and replay confirmed.
+    """
+    groups = [group for groups in (hyperparameters or {}).values() for group in groups]
+    rates = [(group.get("lr"), group.get("weight_decay")) for group in groups]
+    factors = {1 - lr * decay for lr, decay in rates if type(lr) is float and isinstance(decay, int | float)}
+    weights = {
+        name: tensor for name, tensor in state.tensors.items() if "/parameter/" in name and tensor.is_floating_point()
+    }
+    return [
+        TrainingState({name: tensor.mul(factor) for name, tensor in weights.items()}, state.plain)
+        for factor in sorted(factors - {1.0})[:_MOST_FACTORS]
+    ]
 
 
 def step_cpu(transcript: Transcript, outcome: Replay) -> tuple[float, list[Finding]]:

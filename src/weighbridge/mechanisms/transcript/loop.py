@@ -43,6 +43,7 @@ class Iteration:
         self.inputs: list[bytes] = []
         self.updates = 0
         self.updated: set[int] = set()
+        self._updated_versions = self._versions
 
     def state_before(self, step: int) -> TrainingState:
         """Returns the state at the iteration's start; call it before the first update."""
@@ -53,6 +54,15 @@ class Iteration:
     def weights_changed(self) -> bool:
         """Whether any weight was written to since the start, by an optimizer or not."""
         return self.updates > 0 or _versions(self._subjects) != self._versions
+
+    def note_update(self) -> None:
+        """Remembers how the weights stand after an optimizer's update."""
+        self._updated_versions = _versions(self._subjects)
+
+    @property
+    def changed_since_update(self) -> bool:
+        """Whether any weight was written to after the last update noted (an average of weights, a projection)."""
+        return _versions(self._subjects) != self._updated_versions
 
     def batch_digest(self, fallback: Any, salt: bytes) -> tuple[str, str]:
         """Returns the salted digest of what the model was given, and ``forward`` or ``yielded``: where it was seen."""

@@ -24,6 +24,11 @@ class NoticeBoard:
         self._seen: tuple[int, int] | None = None
         self.newest: Notice | None = None
 
+    @property
+    def watched(self) -> bool:
+        """Whether there is an agent at all."""
+        return self._path is not None
+
     def look(self) -> Notice | None:
         """Returns a notice not returned before, or None."""
         if self._path is None:

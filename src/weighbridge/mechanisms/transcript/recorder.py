@@ -280,6 +280,8 @@ class Recording:
     def _note_after_update(self) -> None:
         if self._board.look() is not None:
             self._updating = True
+        if self._board.watched and self._iteration is not None:
+            self._iteration.note_update()
 
     def _end_step(self, batch: Any) -> None:
         iteration, self._iteration = self._iteration, None
@@ -315,8 +317,8 @@ class Recording:
         looked = self._board.look()
         newest = self._board.newest
         if newest is not None and (looked is not None or self._updating):
-            # Without a hook inside the update, nobody knows on which side of it the stop fell.
-            phase = "updating" if self._updating or foreign else "still"
+            # Where weights change without a hook, nobody knows on which side of the change the stop fell.
+            phase = "updating" if self._updating or iteration.changed_since_update else "still"
             self._updating = False
             self._claim(newest.sequence, self.step, phase, self._capture())
 
