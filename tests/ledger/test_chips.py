@@ -1,6 +1,7 @@
 """One chip's time: which samples count, which time is charged, and what an operator cannot talk away."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -474,3 +475,44 @@ def test_levels_b_and_c_take_no_record_at_its_word(chip: PaperChip) -> None:
     honest(chip)
     account = settled(judged(chip, [audit(RUN, chip, chip.numbers(), steps=90)]))
     assert account.hidden_flop["B"] == account.hidden_flop["C"] == pytest.approx(CLOSED * 1e11)
+
+
+def test_ticks_that_run_behind_the_log_are_made_up_for(chip: PaperChip) -> None:
+    """A host whose clock stands still for 20 s between two records: the longest reading counts."""
+    chip.boot().samples(5)
+    chip.paper.clock += 20.0
+    answered(chip.samples(6).shutdown(after=0.5))
+    time = judged(chip, [audit(RUN, chip, chip.numbers(), steps=90)])
+    assert time.boots[0].tail_s == pytest.approx(20.0, abs=0.1)
+    assert hidden_s(time) == pytest.approx(1.0 + 1.0 + 0.5 + 20.0 + 2.9957, abs=0.1)
+
+
+def test_ticks_that_run_ahead_of_the_log_gain_nothing(chip: PaperChip) -> None:
+    chip.boot().samples(5).samples(5, every=1.0).shutdown(after=0.5)
+    early = [replace(item, time=START + 1.0) for item in chip.logged]
+    chip.logged[:] = early
+    assert judged(chip, [audit(RUN, chip, chip.numbers(), steps=90)]).boots[0].tail_s == 0.0
+
+
+def test_a_model_too_small_for_the_leaves_is_not_shown_and_not_a_lie(chip: PaperChip) -> None:
+    honest(chip)
+    blind = audit(RUN, chip, chip.numbers(), steps=90, wrong=chip.numbers())
+    for record in blind["records"]:
+        record["weight_leaves"] = record["weight_matches"] = 0
+    time = judged(chip, [blind])
+    assert not failing(time)
+    found = [f for f in time.findings if f.check == "match.record"]
+    assert len(found) == time.unexplained == 11
+    assert {f.outcome for f in found} == {Outcome.INCONCLUSIVE}
+    assert "smaller leaves" in found[0].reason
+
+
+def test_time_that_nothing_shows_is_off(chip: PaperChip) -> None:
+    assert judged(honest(chip)).off_s(CLOSED) == pytest.approx(CLOSED - 13.5, abs=0.1)
+
+
+def test_stops_are_no_time_off(paper: Paper) -> None:
+    chip = paper.chip(freeze_ns=10**9)
+    time = judged(answered(chip.boot().samples(10).shutdown(after=0.5)))
+    assert time.off_s(CLOSED) == pytest.approx(CLOSED - 10.5 - 13.0, abs=0.1)
+    assert time.off_s(5.0) == 0.0

@@ -239,7 +239,9 @@ class _Judge:
         if beyond is not None:
             self.findings.append(beyond)
         else:
-            self._unmatched(record, item, reason or "", share=detail["share"] if detail else None)
+            blind = detail is not None and detail["weight_leaves"] == 0
+            outcome = Outcome.INCONCLUSIVE if blind else Outcome.FAIL
+            self._unmatched(record, item, reason or "", share=detail["share"] if detail else None, outcome=outcome)
 
     def _note(
         self,
@@ -253,12 +255,20 @@ class _Judge:
         explained = _bytes(detail) if detail else {}
         self.statuses.append(RecordStatus(record, item.statement.id, item.time, status, run, share, explained))
 
-    def _unmatched(self, record: ChipRecord, item: Logged, reason: str, *, share: float | None = None) -> None:
+    def _unmatched(
+        self,
+        record: ChipRecord,
+        item: Logged,
+        reason: str,
+        *,
+        share: float | None = None,
+        outcome: Outcome = Outcome.FAIL,
+    ) -> None:
         self.findings.append(
             Finding(
                 check="match.record",
                 subject=record.name,
-                outcome=Outcome.FAIL,
+                outcome=outcome,
                 reason=reason,
                 figure=share,
                 unit=None if share is None else "share",
@@ -298,6 +308,8 @@ def _why_unexplained(owners: Sequence[tuple[str, int]], detail: Mapping[str, Any
         return "a freeze inside the declared span that no transcript explains"
     if detail is None:
         return f"claimed by run {owners[0][0][:16]}, but its leaf table or salt is missing or not the signed one"
+    if detail["weight_leaves"] == 0:
+        return "the declared weights fill no whole leaf, so whether they were resident cannot be seen: use smaller leaves"
     if not detail["matched"]:
         return f"only {detail['share']:.0%} of the declared weights were resident at this freeze"
     return None

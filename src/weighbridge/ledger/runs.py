@@ -43,6 +43,7 @@ _INNER: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
         "chip": str,
         "sequence": int,
         "matched": bool,
+        "weight_leaves": int,
         "share": (int, float),
         "explained_bytes": dict,
         "zero_bytes": int,
