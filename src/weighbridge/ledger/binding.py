@@ -4,17 +4,14 @@ The folder is the operator's. A journal rewritten afterwards, with statements si
 with itself; only the log, which took the statements while training ran, tells it from the first.
 """
 
-import json
-
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.runs import progress_of
 from weighbridge.ledger.workspace import Logged, Workspace
+from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.environment import CONTENTS_LIMIT_BYTES as LARGEST_CONTENTS_BYTES
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
 __all__ = ["LARGEST_CONTENTS_BYTES", "check_against_log"]
-
-LARGEST_CONTENTS_BYTES = 64 << 10
-"""Most that a run's opened contents may take: they reach the sandbox that builds the initial state."""
 
 
 def check_against_log(workspace: Workspace, item: Logged, transcript: Transcript) -> list[Finding]:
@@ -48,7 +45,7 @@ def check_against_log(workspace: Workspace, item: Logged, transcript: Transcript
     committed = int(transcript.contents["loop"]["steps"])
     if transcript.reached > committed:
         reasons.append(f"its journal reaches step {transcript.reached}, and it committed to {committed} steps")
-    size = len(json.dumps(transcript.contents).encode())
+    size = len(canonical(transcript.contents))
     if size > LARGEST_CONTENTS_BYTES:
         reasons.append(f"its configuration, arguments and environment take {size} bytes: room to smuggle weights in")
     if reasons:

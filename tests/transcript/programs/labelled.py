@@ -4,6 +4,7 @@ Usage: python labelled.py files X.npy Y.npy | made | unseeded | read X.npy Y.npy
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 from torch import nn, optim
@@ -11,6 +12,7 @@ from torch import nn, optim
 import weighbridge
 
 kind, *paths = sys.argv[1:]
+data: dict[str, Any]
 if kind == "files":
     data = {"rows": paths[0], "labels": paths[1]}
 elif kind == "read":
@@ -25,5 +27,5 @@ optimizer = optim.Adam(model.parameters(), lr=0.01)
 for batch in run:
     loss = nn.functional.cross_entropy(model(batch["rows"]), batch["labels"])
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

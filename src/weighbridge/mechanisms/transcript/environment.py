@@ -15,10 +15,20 @@ import torch
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.encoding import canonical, read_plain
 
-__all__ = ["CODE_TREE_LIMIT_BYTES", "NUMERIC_VARIABLES", "CodeTree", "describe_environment", "differences"]
+__all__ = [
+    "CODE_TREE_LIMIT_BYTES",
+    "CONTENTS_LIMIT_BYTES",
+    "NUMERIC_VARIABLES",
+    "CodeTree",
+    "describe_environment",
+    "differences",
+]
 
 CODE_TREE_LIMIT_BYTES = 1 << 20
 """A code tree above 1 MiB could smuggle weights into the recomputation of the initial state."""
+
+CONTENTS_LIMIT_BYTES = 64 << 10
+"""So could what a run opens besides: configuration, arguments, variables, paths, all of it together."""
 
 NUMERIC_VARIABLES = (
     "CUBLAS_WORKSPACE_CONFIG",
@@ -56,7 +66,8 @@ class CodeTree:
     def read(cls, root: Path, *, without: Iterable[Path] = ()) -> "CodeTree":
         """Reads the tree under ``root``: plain files ending in .py, .json, .toml, .yaml or .yml.
 
-        Hidden and cache folders are left out, and so are the folders ``without`` (where transcripts are written).
+        Names count as contents do: both can carry data. Hidden and cache folders are left out, and so are the folders
+        ``without`` (where transcripts are written).
 
         Raises:
             InputError: the tree is larger than 1 MiB, has more than 10,000 files, or is not readable.
@@ -76,8 +87,9 @@ class CodeTree:
                     data = read_plain(path, limit_bytes=CODE_TREE_LIMIT_BYTES)
                 except EvidenceError as error:
                     raise InputError(error.what, where=path, mend=_OWN_FOLDER) from error
-                total += len(data)
-                files[path.relative_to(root).as_posix()] = data
+                relative = path.relative_to(root).as_posix()
+                total += len(os.fsencode(relative)) + len(data)
+                files[relative] = data
                 if total > CODE_TREE_LIMIT_BYTES or len(files) > _MOST_FILES:
                     raise InputError(
                         f"the code tree is larger than 1 MiB or {_MOST_FILES} files", where=root, mend=_OWN_FOLDER

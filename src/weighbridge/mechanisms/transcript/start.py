@@ -26,7 +26,13 @@ from weighbridge.mechanisms.transcript.commitment import (
 )
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.environment import CodeTree, describe_environment, differences
+from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.environment import (
+    CONTENTS_LIMIT_BYTES,
+    CodeTree,
+    describe_environment,
+    differences,
+)
 from weighbridge.mechanisms.transcript.journal import read_segment, segment_paths
 from weighbridge.mechanisms.transcript.recorder import Recording, Resumption
 from weighbridge.mechanisms.transcript.replaying import Replaying
@@ -116,6 +122,13 @@ def start(
         "program": {"arguments": _arguments(tree), "directory": str(Path.cwd())},
         "loop": {"steps": steps, "batch_size": batch_size, "stride": stride},
     }
+    if (size := len(canonical(contents))) > CONTENTS_LIMIT_BYTES:
+        raise InputError(
+            f"takes {size} bytes with arguments and environment, more than {CONTENTS_LIMIT_BYTES}: no verifier accepts"
+            " it, since weights could hide there",
+            where="config",
+            mend="put what is large into the data",
+        )
     signer, spool = _signer_and_spool()
     resumption: Resumption | None = None
     if resume:

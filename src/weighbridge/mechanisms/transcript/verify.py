@@ -8,7 +8,8 @@ import torch
 
 from weighbridge.errors import EvidenceError, InputError, MissingToolError
 from weighbridge.evidence.findings import Finding, Outcome
-from weighbridge.mechanisms.transcript.environment import describe_environment, differences
+from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.environment import CONTENTS_LIMIT_BYTES, describe_environment, differences
 from weighbridge.mechanisms.transcript.reading import check_journal, check_log, check_receipts, transcript_finding
 from weighbridge.mechanisms.transcript.replay import Replay, replay
 from weighbridge.mechanisms.transcript.replaying import Leg
@@ -56,12 +57,22 @@ def check_initial_state(
 ) -> Finding:
     """Recomputes the state before step 1 from the seed and the code tree alone (protocol sections 4.5 and 4.7).
 
-    The sandbox sees no data and no anchor, and the code tree is at most 1 MiB, so no weights can be smuggled in.
-    The optimizer's state is derived with the rest: a forged one could carry honest steps to stolen weights.
+    The sandbox sees no data and no anchor, the code tree is at most 1 MiB and what was opened besides at most 64 KiB:
+    larger weights cannot be smuggled in. The optimizer's state is derived with the rest: a forged one could carry
+    honest steps to stolen weights.
     """
     committed = transcript.digests.get(0)
     if committed is None:
         return _finding(transcript, "initial-state", Outcome.FAIL, "no digest of the initial state was committed")
+    opened = len(canonical(transcript.contents))
+    if opened > CONTENTS_LIMIT_BYTES:
+        return _finding(
+            transcript,
+            "initial-state",
+            Outcome.FAIL,
+            f"configuration, arguments and environment take {opened} bytes, more than {CONTENTS_LIMIT_BYTES}: room to"
+            " smuggle weights in",
+        )
     try:
         with replay(
             transcript,
