@@ -1,0 +1,79 @@
+"""Every command and option by name. Scripts and other people's tools rest on them: change them knowingly."""
+
+from typing import Any
+
+import pytest
+import typer
+from typer.main import get_command
+
+from weighbridge.app.main import build
+
+
+def surface(command: Any, name: str = "weighbridge") -> dict[str, str]:
+    """Returns each command's parameters, arguments in capitals, by the words that one types."""
+    if hasattr(command, "commands"):
+        found = {}
+        for word, sub in sorted(command.commands.items()):
+            found.update(surface(sub, f"{name} {word}"))
+        return found
+    words = [
+        max(p.opts, key=len) if p.param_type_name == "option" else p.name.upper()
+        for p in command.params
+        if p.name != "help"
+    ]
+    return {name: " ".join(words)}
+
+
+EXPECTED = {
+    "weighbridge assess": "WORKSPACE --rule --roots --logged-audits --seal --json",
+    "weighbridge check": "REPORT --roots --json",
+    "weighbridge chip answer": "DIRECTORY --nonce --json",
+    "weighbridge chip init": "DIRECTORY --maker-key --maker-cert --rate --length --name --json",
+    "weighbridge chip run": "DIRECTORY COMMAND --spool --leaf-size --core --user --late-limit --bracket --expose",
+    "weighbridge chip show": "DIRECTORY --limit --json",
+    "weighbridge chip verify": "DIRECTORY --roots --log --late-limit --json",
+    "weighbridge demo": "--out --seed --json",
+    "weighbridge log export": "PATH DIRECTORY --roots --json",
+    "weighbridge log keep": "PATH --spool --key --roots --create --inspector --nonce-key --once --json",
+    "weighbridge log prove": "PATH ENTRY --since --size --roots --json",
+    "weighbridge log show": "PATH --roots --kind --subject --start --limit --json",
+    "weighbridge log verify": "PATH --roots --checkpoint --json",
+    "weighbridge plan chips": "--chips --flop --chip-flops --days --period --rate --confidence --form --json",
+    "weighbridge plan items": "--population --missing --confidence --json",
+    "weighbridge plan rules": "--rules --json",
+    "weighbridge plan snapshots": "--chips --chip-flops --days --limit --rule --counting --format --declared "
+    "--unexplained --confidence --stride --step-seconds --rules --json",
+    "weighbridge practice": "FOLDER",
+    "weighbridge registry add": "STATEMENTS --db --roots --json",
+    "weighbridge registry correct": "STATEMENT --reason --key --roots --out",
+    "weighbridge registry findings": "--db --roots --chip --at --transit-days --json",
+    "weighbridge registry holder": "CHIP --party --db --roots --at --json",
+    "weighbridge registry import": "FILE --db --key --roots --json",
+    "weighbridge registry show": "CHIP --db --roots --at --json",
+    "weighbridge registry sign": "STEP --chip --key --out --party --to --from --at --serial --location",
+    "weighbridge transcript show": "RUN --roots --json",
+    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --core --json",
+}
+
+
+def commands() -> dict[str, Any]:
+    def walk(command: Any, words: tuple[str, ...]) -> dict[str, Any]:
+        if hasattr(command, "commands"):
+            return {k: v for word, sub in command.commands.items() for k, v in walk(sub, (*words, word)).items()}
+        return {" ".join(words): command}
+
+    return walk(get_command(build()), ())
+
+
+def test_the_surface_is_the_known_one() -> None:
+    assert surface(get_command(build())) == EXPECTED
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_explains_itself_with_an_example(name: str) -> None:
+    command = commands()[name]
+    assert command.help and f"weighbridge {name}" in " ".join(command.help.split()), command.help
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and parameter.name != "help":
+            assert parameter.help, f"{name} {parameter.opts}"
+    assert isinstance(build(), typer.Typer)
