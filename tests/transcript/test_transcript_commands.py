@@ -153,6 +153,25 @@ def test_an_unbound_run_is_status_3(world: World) -> None:
     assert (found["binding"], found["journal"], found["replay"]) == ("inconclusive", "inconclusive", "pass")
 
 
+def test_a_log_from_before_the_run_knows_too_little(world: World, tmp_path: Path) -> None:
+    world.log.export(tmp_path / "early")
+    ended = world.project(steps=2).train(spool=True)
+    with without_sandbox(world):
+        status, _, found = verified(ended.run, "--roots", world.roots_folder, "--log", tmp_path / "early")
+    assert (status, found["log"], found["journal"]) == (3, "inconclusive", "pass")
+
+
+@pytest.mark.parametrize("name", ["statements.cborseq", "receipts.cborseq", "checkpoint"])
+def test_a_truncated_log_is_refused_and_not_the_transcript_s_fault(
+    rich: Ended, exported: Path, tmp_path: Path, name: str
+) -> None:
+    log = shutil.copytree(exported, tmp_path / "log")
+    (log / name).write_bytes((log / name).read_bytes()[:-40])
+    with pytest.raises(WeighbridgeError) as refusal:
+        verified(rich.run, "--roots", rich.project.world.roots_folder, "--log", log)
+    assert name in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -15,7 +15,7 @@ from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.draws import draw
 from weighbridge.evidence.export import ExportedLog
 from weighbridge.evidence.findings import Finding, Outcome
-from weighbridge.evidence.statement import verify_statement
+from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ Roots = Annotated[Path | None, typer.Option(help="Trust roots; without them no s
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def _open(run: Path, roots: Path | None) -> "Transcript":
+def _open(run: Path, roots: TrustRoots | None) -> "Transcript":
     from weighbridge.mechanisms.transcript.transcript import Transcript
 
-    return Transcript.open(run, TrustRoots.load(roots) if roots is not None else None)
+    return Transcript.open(run, roots)
 
 
 @app.command()
@@ -43,7 +43,7 @@ def show(run: Run, roots: Roots = None, as_json: AsJson = False) -> None:
 
     Example: weighbridge transcript show runs/3f2a90b1c4d5e6f7 --roots roots
     """
-    transcript = _open(run, roots)
+    transcript = _open(run, TrustRoots.load(roots) if roots is not None else None)
     summary = {
         "run": transcript.run,
         "segments": len(transcript.segments),
@@ -95,12 +95,14 @@ def verify(
     Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --segments 5
     """
     drawn_by = _seed(segments, budget, seed)
+    trusted = TrustRoots.load(roots) if roots is not None else None
+    logged = _logged(log, trusted) if log is not None else None
     result: dict[str, Any] = {"run": run.name, "seed": drawn_by.hex(), "segments": 0, "drawn": [], "steps": 0}
     findings: list[Finding] = []
     try:
-        transcript = _open(run, roots)
+        transcript = _open(run, trusted)
         result["run"] = transcript.run
-        findings += _read_checks(transcript, roots, log)
+        findings += _read_checks(transcript, trusted, logged)
         findings += _replays(transcript, segments, budget, drawn_by, data=data, core=core, result=result)
     except EvidenceError as error:
         findings.append(_fault("open", result["run"], Outcome.FAIL, f"the transcript cannot be opened: {error}"))
@@ -125,19 +127,25 @@ def _fault(check: str, subject: str, outcome: Outcome, reason: str) -> Finding:
     return Finding(check=f"transcript.{check}", subject=subject, outcome=outcome, reason=reason)
 
 
-def _read_checks(transcript: "Transcript", roots: Path | None, log: Path | None) -> list[Finding]:
+def _logged(log: Path, roots: TrustRoots | None) -> list[Statement]:
+    """Returns what an exported log holds, verified; its faults are not the transcript's."""
+    if roots is None or roots.log_key is None:
+        raise InputError("needs trust roots that name the log's key", where="--log", mend="name them with --roots")
+    exported = ExportedLog.open(log, roots.log_key)
+    return [verify_statement(raw, roots) for _, raw in exported.entries()]
+
+
+def _read_checks(
+    transcript: "Transcript", roots: TrustRoots | None, logged: "Sequence[Statement] | None"
+) -> list[Finding]:
     """Makes the checks that need no replay."""
     from weighbridge.mechanisms.transcript.verify import check_environment, check_journal, check_log, check_receipts
 
     findings = [*check_journal(transcript), check_environment(transcript)]
-    trusted = TrustRoots.load(roots) if roots is not None else None
-    if trusted is not None and trusted.log_key is not None:
-        findings.append(check_receipts(transcript, trusted.log_key))
-        if log is not None:
-            exported = ExportedLog.open(log, trusted.log_key)
-            findings.append(check_log(transcript, [verify_statement(raw, trusted) for _, raw in exported.entries()]))
-    elif log is not None:
-        raise InputError("needs trust roots that name the log's key", where="--log", mend="name them with --roots")
+    if roots is not None and roots.log_key is not None:
+        findings.append(check_receipts(transcript, roots.log_key))
+    if logged is not None:
+        findings.append(check_log(transcript, logged))
     return findings
 
 
