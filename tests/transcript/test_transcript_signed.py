@@ -1,6 +1,7 @@
 """Edits by an operator who signs them: what it says must still make sense, and the log knows the rest."""
 
 import shutil
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.statement import sign_statement
 from weighbridge.mechanisms.transcript.anchors import write_anchor
 from weighbridge.mechanisms.transcript.commitment import PROGRESS
-from weighbridge.mechanisms.transcript.plans import segments_of
+from weighbridge.mechanisms.transcript.plans import plan_freezes, plan_segments, segments_of
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.verify import check_log
 
@@ -25,7 +26,7 @@ REWRITTEN: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
     "a step dropped": (lambda events: events.remove(last_step(events)), "steps"),
     "a digest dropped": (lambda events: events[5].pop("state"), "steps"),
     "a digest where none is due": (lambda events: events[2].update(state="00" * 32), "steps"),
-    "another step number": (lambda events: last_step(events).update(step=99), "steps"),
+    "another step number": (lambda events: last_step(events).update(step=3), "steps"),
     "finished early": (lambda events: events.__delitem__(slice(-3, -1)), "steps"),
     "a stride of its own": (lambda events: events[0].update(stride=1000), "segments"),
     "another run's segment": (lambda events: events[0].update(run="00" * 32), "segments"),
@@ -52,6 +53,22 @@ def test_a_journal_signed_anew(copy: Ended, what: str) -> None:
     transcript = copy.open()
     assert failing(transcript)[:1] == [check]
     assert check_log(transcript, held(copy.project.world)).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("kind", ["step", "freeze", "end"])
+def test_a_step_without_end_keeps_no_verifier_busy(copy: Ended, kind: str) -> None:
+    """A plan that listed its steps would take the verifier's memory before any check could fail."""
+
+    def edit(events: list[dict[str, Any]]) -> None:
+        next(event for event in events if event["type"] == kind)["step"] = 1 << 24
+
+    rewrite(copy.run, edit, signer=copy.project.world.operator)
+    transcript = copy.open()
+    assert "steps" in failing(transcript)
+    began = time.process_time()
+    plan_segments(transcript, segments_of(transcript))
+    plan_freezes(transcript, transcript.freezes)
+    assert time.process_time() - began < 0.5
 
 
 def test_cut_with_its_statements_only_the_log_knows(copy: Ended) -> None:

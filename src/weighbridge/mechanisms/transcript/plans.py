@@ -1,6 +1,7 @@
 """Which stretches of a run to replay, for a choice of freezes or segments."""
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from weighbridge.mechanisms.transcript.replaying import Leg
@@ -29,6 +30,12 @@ def _second_digest_after(transcript: Transcript, step: int) -> int:
     return (later[1] if len(later) > 1 else later[0]) if later else transcript.reached
 
 
+def _within(legs: Sequence[Leg], steps: Iterable[int]) -> frozenset[int]:
+    """Returns the steps that lie in a leg. A journal may name any number as a step, so legs are not listed out."""
+    starts = [leg.start for leg in legs]  # ascending
+    return frozenset(s for s in steps if starts and starts[0] <= s <= legs[bisect_right(starts, s) - 1].until)
+
+
 def _anchors(transcript: Transcript) -> dict[int, str]:
     """Returns the states at which replay can begin, by step: those whose files were handed over."""
     found: dict[int, str] = {}
@@ -47,7 +54,6 @@ def plan_freezes(transcript: Transcript, freezes: Iterable[Freeze]) -> AuditPlan
     anchor before, since its own shows only the state after the update, and so does one whose anchor was not handed
     over. Stretches that meet are walked as one.
     """
-    digests = set(transcript.digests)
     legs = [Leg(0, min(_second_digest_after(transcript, 0), transcript.reached))]
     captures: set[int] = set()
     anchored = sorted(_anchors(transcript).items())
@@ -64,9 +70,8 @@ def plan_freezes(transcript: Transcript, freezes: Iterable[Freeze]) -> AuditPlan
             legs.append(Leg(step, max(until, freeze.step), name))
         else:
             legs[-1] = Leg(legs[-1].start, max(until, freeze.step), legs[-1].anchor)
-    covered = {step for leg in legs for step in range(leg.start, leg.until + 1)}
     captures.add(0)
-    return AuditPlan(tuple(legs), frozenset(captures & covered), frozenset(digests & covered))
+    return AuditPlan(tuple(legs), _within(legs, captures), _within(legs, transcript.digests))
 
 
 def segments_of(transcript: Transcript) -> list[Leg]:
@@ -89,5 +94,4 @@ def plan_segments(transcript: Transcript, segments: Iterable[Leg]) -> AuditPlan:
             legs[-1] = Leg(legs[-1].start, leg.until, legs[-1].anchor)
         else:
             legs.append(leg)
-    covered = {step for leg in legs for step in range(leg.start, leg.until + 1)}
-    return AuditPlan(tuple(legs), frozenset(), frozenset(covered & set(transcript.digests)))
+    return AuditPlan(tuple(legs), frozenset(), _within(legs, transcript.digests))
