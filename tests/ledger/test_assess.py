@@ -115,6 +115,19 @@ def test_an_honest_run_covers_its_time_for_its_operator(paper: Paper, chip: Pape
     assert alder["hidden_flop"] / CAPACITY == pytest.approx(1 + 1 + 1 + 1 + 3.0, abs=0.05)
 
 
+def test_declaring_more_flop_covers_no_more_time(paper: Paper, chip: PaperChip) -> None:
+    """A step's FLOP are counted, its time is measured: only time covers time."""
+    inspection = Inspection(paper, Alder=chip).plan()
+    run = inspection.commit("Alder", chip)
+    chip.boot().samples(20).shutdown()
+    inspection.claim(run, "Alder", chip, chip.numbers())
+    inspection.ask(chip).close()
+    fair = audit(run.statement.id, chip, chip.numbers(), steps=150)
+    plain, inflated = inspection.assess(fair), inspection.assess(fair | {"declared_flop_per_step": 1e10})
+    assert of(inflated, "Alder")["hidden_flop"] == of(plain, "Alder")["hidden_flop"]
+    assert of(inflated, "Alder")["declared_flop"] == pytest.approx(10 * of(plain, "Alder")["declared_flop"])
+
+
 def test_claims_that_nobody_logged_in_time_cover_nothing(paper: Paper, chip: PaperChip) -> None:
     inspection = Inspection(paper, Alder=chip).plan()
     run = inspection.commit("Alder", chip)

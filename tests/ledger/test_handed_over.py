@@ -80,6 +80,17 @@ def test_a_swapped_transcript_explains_nothing(bundle: Bundle) -> None:
     assert operator_of(body)["verdict"] != "compliant"
 
 
+def test_a_transcript_withheld_is_a_failure_to_open_and_covers_nothing(bundle: Bundle) -> None:
+    shutil.rmtree(next((bundle.folder / "runs").iterdir()))
+    audit = audit_all(bundle.open())[0]
+    assert not audit.accepted
+    assert [(f.check, f.outcome) for f in audit.findings] == [("transcript.open", Outcome.FAIL)]
+    operator = operator_of(assess(bundle.open(), [audit.as_dict()]))
+    assert (operator["audited"], operator["declared_flop"], operator["attempts"]) == (0, 0.0, 1)
+    assert operator["hidden_flop"] > operator_of(bundle.body())["hidden_flop"]
+    assert operator["verdict"] != "compliant"
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"key": 1}', b"{" * 10_000, b'{"key":"","nonce":"","contents":{}}'])
 def test_an_opening_of_any_form_costs_only_its_own_run(bundle: Bundle, content: bytes) -> None:
     opening = next((bundle.folder / "runs").iterdir()) / "opening.json"
