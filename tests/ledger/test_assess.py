@@ -94,6 +94,13 @@ def test_a_chip_that_speaks_and_is_nobody_s_counts_for_all_together(paper: Paper
     assert body["hidden_flop_together"]["A"] == pytest.approx(inspection.window_s * CAPACITY)
 
 
+def test_every_processor_of_a_chip_that_is_nobody_s_counts(paper: Paper) -> None:
+    inspection = Inspection(paper).plan()
+    paper.chip(cores=4).boot().shutdown()
+    body = inspection.close().assess()
+    assert body["hidden_flop_together"]["A"] == pytest.approx(4 * inspection.window_s * CAPACITY)
+
+
 def test_together_operators_could_hide_what_each_could(paper: Paper, chip: PaperChip) -> None:
     body = Inspection(paper, Alder=chip, Birch=paper.chip()).plan().close().assess()
     alone = [operator["hidden_flop"] for operator in body["operators"]]

@@ -111,12 +111,15 @@ def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id
 def _together(
     operators: Sequence[Mapping[str, Any]],
     where: Holdings,
-    records: Mapping[str, Any],
+    records: Mapping[str, Sequence[Logged]],
     policy: Policy,
     window_s: float,
 ) -> dict[str, float]:
-    """Returns X summed over operators, who may collude, with the chips that nobody is known to hold."""
-    nobody = len(set(records) - where.attributed) * window_s * policy.capacity.flop_per_s
+    """Returns X summed over operators, who may collude, with the processors of chips that nobody is known to hold."""
+    processors = [
+        max([1, *(record.cores for record, _ in readable(records[chip]))]) for chip in set(records) - where.attributed
+    ]
+    nobody = sum(processors) * window_s * policy.capacity.flop_per_s
     return {level: sum(o["rulings"][level]["hidden_flop"] for o in operators) + nobody for level in LEVELS}
 
 
