@@ -21,6 +21,7 @@ import numpy as np
 
 import weighbridge
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.encoding import read_plain
@@ -33,9 +34,7 @@ from weighbridge.sandbox import Bind, IsolatedResult, Sandbox, interpreter_binds
 
 __all__ = ["Replay", "ReplayedState", "replay"]
 
-_OUTPUT_LIMIT_BYTES = 256 << 20
 _MOST_DATA_BYTES = 1 << 50
-_OTHER_FILES = 100
 _INSIDE = PurePosixPath("/replay")
 _MAKE_AGAIN = "its data was an array in memory, and no file of it can be shown: give start the paths of .npy files"
 
@@ -181,8 +180,12 @@ def replay(
             if observer is not None:
                 observer(pid)
 
-        defaults = Sandbox(binds=())
-        written = _written_limit(transcript, len(captured), defaults.written_bytes)
+        allowance = Allowance.of(
+            transcript.folder / "anchors",
+            first=str(transcript.events[0].data["anchor"]),
+            states=len(captured),
+            data_bytes=sum(bind.host.stat().st_size for bind in shown),
+        )
         result = run_isolated(
             [sys.executable, *_arguments(contents["program"], Path(contents["code"]["root"]))],
             Sandbox(
@@ -190,10 +193,10 @@ def replay(
                 environment=_environment(contents["environment"], threads),
                 working_directory=directory,
                 seconds=seconds,
-                memory_bytes=defaults.memory_bytes + sum(bind.host.stat().st_size for bind in shown),
-                file_bytes=min(defaults.file_bytes, written),
-                written_bytes=written,
-                written_files=len(captured) + _OTHER_FILES,
+                memory_bytes=allowance.memory_bytes,
+                file_bytes=allowance.file_bytes,
+                written_bytes=allowance.written_bytes,
+                written_files=allowance.written_files,
                 core=core,
             ),
             observer=watch,
@@ -237,15 +240,6 @@ def _make_room(program: Bind, place: Path, *, is_file: bool) -> None:
             point.touch()
     except OSError as error:
         raise EvidenceError("lies where the code tree has a file", where="opening.json", field=str(place)) from error
-
-
-def _written_limit(transcript: Transcript, states: int, default: int) -> int:
-    """Returns how much a replay may write: its states, by the size of the first anchor, and its log, twice over."""
-    first = str(transcript.events[0].data["anchor"])
-    path = transcript.folder / "anchors" / first
-    if not path.is_file():
-        return default
-    return 2 * (states * path.stat().st_size + _OUTPUT_LIMIT_BYTES)
 
 
 def _arguments(program: Mapping[str, Any], code: Path) -> list[str]:
@@ -346,7 +340,7 @@ def _read(
     words = result.output.strip().splitlines()[-1:] or ["no output"]
     ending = f"it {result.ending}: {words[0][:400]}"
     try:
-        data = read_plain(out / "replay.jsonl", limit_bytes=_OUTPUT_LIMIT_BYTES)
+        data = read_plain(out / "replay.jsonl", limit_bytes=LOG_BYTES)
     except EvidenceError as error:
         reason = f"the program did not reach its loop when replayed; {ending}"
         raise EvidenceError(reason, where="replay", mend=mend) from error
