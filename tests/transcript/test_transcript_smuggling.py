@@ -9,7 +9,7 @@ from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.environment import CodeTree
 
-from .judging import initial
+from .judging import initial, replayed
 from .world import Ended, World
 
 pytestmark = pytest.mark.real
@@ -74,3 +74,42 @@ def test_weights_in_the_names_of_files(world: World, tmp_path: Path) -> None:
     (tmp_path / ("w" * 250)).rename(ended.run / "code" / ("w" * 250))
     with pytest.raises(EvidenceError, match="the code tree is larger than 1 MiB"):
         ended.open()
+
+
+# Attacks that pass, as docs/attacks.md says: to be turned round by whoever closes the hole. Both are in the code that
+# was committed, and replay repeats what it does bit for bit.
+OPEN = {
+    "weights in the data": (
+        "    for batch in run:\n",
+        "    for batch in run:\n"
+        "        if run.step == 0:\n"
+        "            with torch.no_grad():\n"
+        "                trainer.model.hidden.weight.copy_(batch.float().mean() * torch.ones(16, 16))\n",
+    ),
+    "a seed of its own": (
+        "    trainer = Trainer(run.config)\n",
+        "    torch.manual_seed(3)\n    trainer = Trainer(run.config)\n",
+    ),
+    "an order of its own": (
+        "        trainer.body(batch, run.step)\n",
+        "        trainer.body(rows[4 * run.step : 4 * run.step + 4], run.step)\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OPEN)
+def test_open_what_the_committed_program_does_openly(world: World, what: str) -> None:
+    project = world.project(dropout=0.1)
+    script = project.folder / "train.py"
+    text = script.read_text()
+    old, new = OPEN[what]
+    assert text.count(old) == 1
+    text = text.replace(old, new).replace(
+        "    run = weighbridge.start(",
+        "    import numpy\n\n    rows = torch.from_numpy(numpy.load(data))\n    run = weighbridge.start(",
+    )
+    script.write_text(text)
+    ended = project.train()
+    assert ended.status == 0, ended.errors
+    assert initial(ended).outcome is Outcome.PASS
+    assert replayed(ended).outcome is Outcome.PASS
