@@ -9,7 +9,7 @@ from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.plans import segments_of
 from weighbridge.mechanisms.transcript.replaying import Leg
-from weighbridge.mechanisms.transcript.verify import check_log, check_receipts
+from weighbridge.mechanisms.transcript.verify import check_environment, check_log, check_receipts
 
 from .judging import held, read, replayed
 from .world import CHIP, Project, World
@@ -148,6 +148,18 @@ def test_resuming_what_has_changed_is_refused_in_words(world: World, tmp_path: P
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_resuming_elsewhere_is_said(world: World) -> None:
+    """Another environment may change last digits: the operator hears it, and so does the verifier."""
+    project = world.project()
+    killed = project.train(faults={"kill": "after-line", "at": 6})
+    resumed = project.train(resume=killed.run, environment={"MKL_CBWR": "COMPATIBLE"})
+    assert resumed.status == 0, resumed.errors
+    assert "resumed elsewhere, and replay may differ: variables: recorded" in resumed.errors
+    finding = check_environment(resumed.open())
+    assert finding.outcome is Outcome.INCONCLUSIVE
+    assert "a segment was trained elsewhere: variables" in finding.reason
 
 
 def test_a_finished_run_is_not_resumed(world: World) -> None:
