@@ -52,7 +52,7 @@ EXPECTED = {
     "weighbridge registry show": "CHIP --db --roots --at --json",
     "weighbridge registry sign": "STEP --chip --key --out --party --to --from --at --serial --location",
     "weighbridge transcript show": "RUN --roots --json",
-    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --core --json",
+    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core --json",
 }
 
 

@@ -84,6 +84,9 @@ def verify(
             help="Training data, if not at its committed path: a file, or a folder with NAME.npy of each array."
         ),
     ] = None,
+    parent: Annotated[
+        Path | None, typer.Option(help="Transcript of the run with whose final weights this one began.")
+    ] = None,
     core: Annotated[int | None, typer.Option(help="Processor to replay on.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +106,8 @@ def verify(
         transcript = _open(run, trusted)
         result["run"] = transcript.run
         findings += _read_checks(transcript, trusted, logged)
-        findings += _replays(transcript, segments, budget, drawn_by, data=data, core=core, result=result)
+        begins = _parent(transcript, parent, trusted, findings)
+        findings += _replays(transcript, segments, budget, drawn_by, data=data, parent=begins, core=core, result=result)
     except EvidenceError as error:
         findings.append(_fault("open", result["run"], Outcome.FAIL, f"the transcript cannot be opened: {error}"))
     if as_json:
@@ -156,6 +160,7 @@ def _replays(
     drawn_by: bytes,
     *,
     data: Path | None,
+    parent: Path | None,
     core: int | None,
     result: dict[str, Any],
 ) -> list[Finding]:
@@ -166,12 +171,12 @@ def _replays(
     every = segments_of(transcript)
     result["segments"] = len(every)
     print("weighbridge: rebuilding the initial state from the seed …", file=sys.stderr)
-    findings = [check_initial_state(transcript, core=core)]
+    findings = [check_initial_state(transcript, core=core, parent=parent)]
     chosen = draw_segments(every, count, budget, drawn_by, digests=transcript.digests)
     result["drawn"] = [[leg.start, leg.until] for leg in chosen]
     result["steps"] = sum(leg.until - leg.start for leg in chosen)
     if chosen:
-        findings += _replay(transcript, chosen, data=data, core=core)
+        findings += _replay(transcript, chosen, data=data, parent=parent, core=core)
     if not all(leg in chosen for leg in every):
         findings.append(_not_replayed(transcript, chosen, every))
     return findings
@@ -211,7 +216,28 @@ def draw_segments(
     return sorted(chosen, key=lambda leg: leg.start)
 
 
-def _replay(transcript: "Transcript", legs: "list[Leg]", *, data: Path | None, core: int | None) -> list[Finding]:
+def _parent(
+    transcript: "Transcript", folder: Path | None, roots: TrustRoots | None, findings: list[Finding]
+) -> Path | None:
+    """Returns the file of the parent's final state, and notes that the parent itself was not verified here."""
+    from weighbridge.mechanisms.transcript.parents import parent_anchor
+
+    if not transcript.contents.get("parent"):
+        return None
+    run = transcript.contents["parent"]["run"]
+    if folder is None:
+        reason = f"it begins with the weights of run {run[:16]}, which was not shown: name it with --parent"
+        findings.append(_fault("parent", transcript.run, Outcome.INCONCLUSIVE, reason))
+        return None
+    anchor = parent_anchor(transcript, _open(folder, roots))
+    reason = f"it begins with the final state of run {run[:16]}, as both committed; that run has to be verified too"
+    findings.append(_fault("parent", transcript.run, Outcome.PASS, reason))
+    return anchor
+
+
+def _replay(
+    transcript: "Transcript", legs: "list[Leg]", *, data: Path | None, parent: Path | None, core: int | None
+) -> list[Finding]:
     from weighbridge.mechanisms.transcript.plans import plan_segments
     from weighbridge.mechanisms.transcript.replay import replay
     from weighbridge.mechanisms.transcript.verify import compare_replay
@@ -220,7 +246,13 @@ def _replay(transcript: "Transcript", legs: "list[Leg]", *, data: Path | None, c
     print(f"weighbridge: replaying {plan.steps} steps in a sandbox …", file=sys.stderr)
     try:
         with replay(
-            transcript, legs=plan.legs, captures=plan.captures, digests=plan.digests, data=data, core=core
+            transcript,
+            legs=plan.legs,
+            captures=plan.captures,
+            digests=plan.digests,
+            data=data,
+            parent=parent,
+            core=core,
         ) as outcome:
             return compare_replay(transcript, outcome)
     except EvidenceError as error:

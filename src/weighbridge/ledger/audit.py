@@ -122,6 +122,7 @@ def audit_run(
     core: int | None = None,
     scratch: Path | None = None,
     data: Path | None = None,
+    parent: Path | None = None,
     observer: Callable[[int], None] | None = None,
     baseline: Callable[[], int] = lambda: 0,
 ) -> RunAudit:
@@ -137,6 +138,7 @@ def audit_run(
         core: processor that the chip was, so that times compare.
         scratch: folder for temporary files.
         data: the training data as handed over, if not at its committed path.
+        parent: file of the declared parent's final state, checked, if there is one at hand.
         observer: called with the sandbox's process id while replay runs (to measure its memory).
         baseline: returns the most non-zero bytes that the observer saw the replayed program hold.
     """
@@ -144,8 +146,8 @@ def audit_run(
     if _failed(before):
         return _rejected(common, before)
     findings = [*before, *check_journal(transcript), check_environment(transcript)]
-    findings.append(check_initial_state(transcript, core=core, scratch=scratch))
-    if _failed(findings):
+    findings.append(check_initial_state(transcript, core=core, scratch=scratch, parent=parent))
+    if _failed(findings) or (transcript.contents.get("parent") and parent is None):
         return _rejected(common, findings)
     records = _Records(tables, drawn)
     wanted = [freeze for freeze in transcript.freezes if any(True for _ in records.of(freeze))]
@@ -157,6 +159,7 @@ def audit_run(
             captures=plan.captures,
             digests=plan.digests,
             data=data,
+            parent=parent,
             count_flop=True,
             core=core,
             scratch=scratch,

@@ -309,7 +309,9 @@ def _why_unexplained(owners: Sequence[tuple[str, int]], detail: Mapping[str, Any
     if detail is None:
         return f"claimed by run {owners[0][0][:16]}, but its leaf table or salt is missing or not the signed one"
     if detail["weight_leaves"] == 0:
-        return "the declared weights fill no whole leaf, so whether they were resident cannot be seen: use smaller leaves"
+        return (
+            "the declared weights fill no whole leaf, so whether they were resident cannot be seen: use smaller leaves"
+        )
     if not detail["matched"]:
         return f"only {detail['share']:.0%} of the declared weights were resident at this freeze"
     return None

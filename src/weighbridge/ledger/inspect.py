@@ -19,6 +19,7 @@ from weighbridge.ledger.records import Place, open_tables
 from weighbridge.ledger.runs import named_chips
 from weighbridge.ledger.workspace import Logged, Workspace
 from weighbridge.mechanisms.chip.leaves import LeafTable
+from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.state import TrainingState, digest_tensor
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
@@ -66,7 +67,7 @@ def audit_all(
     def one(run: _Opened) -> RunAudit:
         core = free.pop()
         try:
-            audit = _audit(workspace, run, tables, drawn, core, scratch, policy)
+            audit = _audit(workspace, run, opened, tables, drawn, core, scratch, policy)
         finally:
             free.append(core)
         word = "accepted" if audit.accepted else "rejected"
@@ -96,6 +97,7 @@ def _words(error: Exception) -> str:
 def _audit(
     workspace: Workspace,
     run: _Opened,
+    opened: Sequence[_Opened],
     tables: Mapping[Place, LeafTable],
     drawn: Callable[[str, int], bool],
     core: int,
@@ -120,11 +122,27 @@ def _audit(
             core=core,
             scratch=scratch,
             data=handed,
+            parent=_begins_with(run.transcript, opened),
             observer=watch.observe,
             baseline=watch.nonzero_bytes,
         )
     except Exception as error:  # as above
         return _unopened(run, _words(error))
+
+
+def _begins_with(transcript: Transcript, opened: Sequence[_Opened]) -> Path | None:
+    """Returns the file of the final state with which a run says that it began; None if that run is not at hand.
+
+    Raises:
+        EvidenceError: it is not what both runs committed to.
+    """
+    named = transcript.contents.get("parent")
+    if not named:
+        return None
+    for other in opened:
+        if other.transcript is not None and other.transcript.run == named["run"]:
+            return parent_anchor(transcript, other.transcript)
+    return None
 
 
 def _unopened(run: _Opened, why: str) -> RunAudit:
@@ -205,6 +223,7 @@ def _with_parents(opened: Sequence[_Opened], audits: Sequence[RunAudit]) -> list
 
 
 def _lineage(audit: RunAudit, parents: Sequence[str]) -> list[Finding]:
+    """Returns a finding for every run with whose weights this one began and that it did not declare."""
     return [
         Finding(
             check="ledger.lineage",
@@ -214,4 +233,5 @@ def _lineage(audit: RunAudit, parents: Sequence[str]) -> list[Finding]:
             evidence=(audit.run, parent),
         )
         for parent in parents
+        if parent != audit.parent
     ]

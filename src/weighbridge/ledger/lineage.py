@@ -54,14 +54,17 @@ def _reached(run: str, parents: Mapping[str, Collection[str]]) -> frozenset[str]
 
 
 def unknown_parents(own: _Audits, audits: _Audits) -> Iterator[Finding]:
-    """Yields a finding for each run whose declared parent nobody verified: what went into its weights is unknown."""
+    """Yields a finding for each run whose declared parent nobody verified: what went into its weights is unknown.
+
+    Such a lineage may hold any amount of work, so its rule is neither kept nor broken (protocol section 4.5).
+    """
     accepted = {audit["run"] for audit in audits if audit["accepted"]}
     for audit in own:
         if audit["parent"] is not None and audit["parent"] not in accepted:
             yield Finding(
                 check="ledger.lineage",
                 subject=audit["run"],
-                outcome=Outcome.FAIL,
+                outcome=Outcome.INCONCLUSIVE,
                 reason=f"it declares parent {audit['parent'][:16]}, which is no verified run here: what was spent on"
                 " its weights before is unknown",
                 evidence=(audit["run"],),

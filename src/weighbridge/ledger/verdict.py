@@ -89,11 +89,13 @@ def rule_on(
 
     Compliant iff for every lineage declared + X stays within the rule under the rule's own counting and no finding
     fails that counts at the level. Violation: a declared lineage that breaks the rule whatever X is, or a failing
-    finding together with declared + X above it. Inconclusive otherwise.
+    finding together with declared + X above it. Inconclusive otherwise, and where a lineage has a parent that nobody
+    verified: what was spent on that is unknown (protocol section 4.5).
     """
     policy = book.counting_of(rule.id)
     declared = max((float(book.count(rule.id, lineage.work).flop) for lineage in lineages), default=0.0)
     every = [finding for finding in findings if finding.outcome is Outcome.FAIL]
+    orphan = next((f for f in findings if f.check == "ledger.lineage" and f.outcome is Outcome.INCONCLUSIVE), None)
     threshold = float(rule.limit)
     rulings = {}
     for level in LEVELS:
@@ -105,6 +107,8 @@ def rule_on(
         elif failing and rule.compare(total):
             verdict = Verdict.VIOLATION
             reason = f"evidence failed ({failing[0].check}: {failing[0].reason}), and what it leaves exceeds the rule"
+        elif orphan is not None and not failing:
+            verdict, reason = Verdict.INCONCLUSIVE, orphan.reason
         elif not rule.compare(total) and not failing:
             verdict, reason = Verdict.COMPLIANT, "declared and hidden together stay within the rule"
         elif failing:

@@ -147,6 +147,10 @@ def _array(value: Any) -> bool:
     )
 
 
+def _parent(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("run"), str) and _natural(value.get("step"))
+
+
 def _check_contents(contents: Mapping[str, Any], where: Path) -> None:
     """Checks that every part that replay uses is there and of its kind."""
     parts = ("data", "code", "config", "environment", "program", "loop")
@@ -154,7 +158,7 @@ def _check_contents(contents: Mapping[str, Any], where: Path) -> None:
         if not isinstance(contents.get(name), dict):
             raise EvidenceError("is missing or no mapping", where=where, field=name)
     data, code, _, environment, program, loop = (contents[name] for name in parts)
-    arrays = data.get("arrays")
+    arrays, parent = data.get("arrays"), contents.get("parent")
     held = {
         "data.root": isinstance(data.get("root"), str) and _DIGEST.fullmatch(data["root"]) is not None,
         "data.arrays": isinstance(arrays, dict) and len(arrays) > 0 and all(_array(a) for a in arrays.values()),
@@ -164,6 +168,7 @@ def _check_contents(contents: Mapping[str, Any], where: Path) -> None:
         "environment.variables": isinstance(environment.get("variables", {}), dict),
         "program.arguments": _words(program.get("arguments")),
         "program.directory": isinstance(program.get("directory"), str),
+        "parent": parent is None or _parent(parent),
         **{f"loop.{name}": _natural(loop.get(name), 1) for name in ("steps", "batch_size", "stride")},
     }
     for field, holds in held.items():

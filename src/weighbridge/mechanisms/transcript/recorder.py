@@ -31,6 +31,7 @@ from weighbridge.mechanisms.transcript.handover import Handover
 from weighbridge.mechanisms.transcript.journal import Journal
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
+from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters, restore
 
 __all__ = ["Recording", "Resumption"]
@@ -102,11 +103,12 @@ class Recording:
         spool: SpoolClient | None,
         resumption: Resumption | None,
         config: dict[str, Any],
+        parent: Path | None = None,
     ) -> None:
         self.folder, self.run, self.seed, self.steps, self.config = folder, run, seed, steps, config
         self.step = resumption.step if resumption else 0
         self._key, self._data, self._batch_size, self._stride = key, data, batch_size, stride
-        self._discovery, self._resumption = discovery, resumption
+        self._discovery, self._resumption, self._parent = discovery, resumption, parent
         self._segment = resumption.segment if resumption else 0
         self._handover = Handover(folder, run=run, signer=signer, spool=spool)
         notice = os.environ.get("WEIGHBRIDGE_CHIP_NOTICE")
@@ -146,6 +148,14 @@ class Recording:
                 self._end_step(yielded)
         finally:
             self._finish()
+
+    def parent_weights(self, model: str = "model") -> dict[str, torch.Tensor]:
+        """Returns the declared parent's final weights, to be loaded before the loop: ``model.load_state_dict(…)``.
+
+        Raises:
+            InputError: ``start`` was given no parent, or it had no such model.
+        """
+        return weights_of(self._parent, model)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Does recording's work in the loop; what fails there must not stop the training."""

@@ -36,6 +36,7 @@ __all__ = ["Replay", "ReplayedState", "replay"]
 
 _MOST_DATA_BYTES = 1 << 50
 _INSIDE = PurePosixPath("/replay")
+_PARENT = "parent.safetensors"
 _MAKE_AGAIN = "its data was an array in memory, and no file of it can be shown: give start the paths of .npy files"
 
 
@@ -107,6 +108,7 @@ def replay(
     captures: Iterable[int] = (),
     digests: Iterable[int] = (),
     data: Path | None = None,
+    parent: Path | None = None,
     without_data: bool = False,
     count_flop: bool = False,
     core: int | None = None,
@@ -123,6 +125,7 @@ def replay(
         captures: steps whose whole state is written out; the ends of the legs always are.
         digests: steps whose salted digest is written out.
         data: what the operator handed over, if not at its committed path: a file, or a folder of NAME.npy.
+        parent: file of the parent's final state, checked (:func:`~.parents.parent_anchor`), if the run has a parent.
         without_data: show zeros in place of the data (for the initial state, so that nothing can be smuggled).
         count_flop: count one more step's FLOP at the end.
         core: processor to pin the process to.
@@ -133,14 +136,14 @@ def replay(
 
     Raises:
         EvidenceError: data, code or anchors are not what was committed, or the program did not walk the plan.
-        InputError: the data is not there.
+        InputError: the data is not there, or the parent was not given.
     """
     walked = tuple(legs)
     ends = tuple(leg.until for leg in walked)
     captured = frozenset(captures) | frozenset(ends)
     wanted = frozenset(digests)
     contents = transcript.contents
-    anchors = _anchors(transcript, walked)
+    anchors = [*_anchors(transcript, walked), *_parent_bind(contents.get("parent"), parent)]
     work = Path(tempfile.mkdtemp(prefix="weighbridge-replay-", dir=scratch))
     try:
         (out := work / "out").mkdir()
@@ -160,6 +163,7 @@ def replay(
             batch_size=int(contents["loop"]["batch_size"]),
             count_flop=count_flop,
             data_root=contents["data"]["root"] if not _committed_paths(contents["data"]) else None,
+            parent=Path(_INSIDE / _PARENT) if contents.get("parent") else None,
         )
         (work / "plan.json").write_text(plan.as_json())
         shown = _data_binds(contents["data"], data, work if without_data else None)
@@ -220,6 +224,14 @@ def _anchors(transcript: Transcript, legs: Sequence[Leg]) -> list[Bind]:
             raise EvidenceError("is not the state that was committed", where=leg.anchor)
         binds.append(Bind(transcript.folder / "anchors" / leg.anchor, Path(_INSIDE / "anchors" / leg.anchor)))
     return binds
+
+
+def _parent_bind(named: Mapping[str, Any] | None, anchor: Path | None) -> list[Bind]:
+    if not named:
+        return []
+    if anchor is None:
+        raise InputError(f"begins with the weights of run {named['run'][:16]}", where="run", mend="show that run too")
+    return [Bind(anchor, Path(_INSIDE / _PARENT))]
 
 
 def _place(path: str, field: str) -> Path:

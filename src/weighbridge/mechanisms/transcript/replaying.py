@@ -23,6 +23,7 @@ from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.encoding import read_plain
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
+from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.state import Subjects, capture, hyperparameters, restore, seed_generators
 
 __all__ = ["Leg", "ReplayPlan", "Replaying"]
@@ -55,6 +56,8 @@ class ReplayPlan:
     count_flop: bool = False
     data_root: str | None = None
     """Root of data that the program makes in memory: it must make the same again."""
+    parent: Path | None = None
+    """File of the parent's final state."""
 
     def as_json(self) -> str:
         """Returns the plan as the sandboxed side reads it."""
@@ -71,6 +74,7 @@ class ReplayPlan:
                 "batch_size": self.batch_size,
                 "count_flop": self.count_flop,
                 "data_root": self.data_root,
+                "parent": str(self.parent) if self.parent else None,
             }
         )
 
@@ -95,6 +99,7 @@ class ReplayPlan:
                 batch_size=int(data["batch_size"]),
                 count_flop=bool(data["count_flop"]),
                 data_root=data["data_root"],
+                parent=Path(data["parent"]) if data["parent"] else None,
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise EvidenceError(f"is not a readable plan ({error})", where=path) from error
@@ -137,6 +142,10 @@ class Replaying:
             )
         seed_generators(plan.seed)
         return cls(plan, data=data, discovery=Discovery(), config=config)
+
+    def parent_weights(self, model: str = "model") -> dict[str, torch.Tensor]:
+        """Returns the declared parent's final weights, as the recording did."""
+        return weights_of(self._plan.parent, model)
 
     def __iter__(self) -> Iterator[Any]:
         """Yields the committed batches leg by leg, and writes out what each step did."""

@@ -34,6 +34,7 @@ from weighbridge.mechanisms.transcript.environment import (
     differences,
 )
 from weighbridge.mechanisms.transcript.journal import read_segment, segment_paths
+from weighbridge.mechanisms.transcript.parents import Parent
 from weighbridge.mechanisms.transcript.recorder import Recording, Resumption
 from weighbridge.mechanisms.transcript.replaying import Replaying
 from weighbridge.mechanisms.transcript.state import seed_generators
@@ -54,7 +55,7 @@ def start(
     code: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
     flop_per_step: float | None = None,
-    parent: str | None = None,
+    parent: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
 ) -> Recording | Replaying:
     """Commits to a run before its model is built, and seeds the program from what the log answers.
@@ -77,7 +78,7 @@ def start(
         code: folder of the program's own files; default the main script's folder.
         store: folder for transcripts; default ``$WEIGHBRIDGE_RUNS`` or ``weighbridge-runs``.
         flop_per_step: the operator's declaration, in FLOP; the verifier counts for itself.
-        parent: id of the run whose final weights this one starts from.
+        parent: folder of the finished run whose final weights this one starts from: ``run.parent_weights()``.
         resume: folder of an interrupted run to continue in a new segment (or ``$WEIGHBRIDGE_RESUME``).
 
     Environment: ``WEIGHBRIDGE_SPOOL`` (folder of the log's keeper), ``WEIGHBRIDGE_KEY`` (operator's key file),
@@ -122,6 +123,9 @@ def start(
         "program": {"arguments": _arguments(tree), "directory": str(Path.cwd())},
         "loop": {"steps": steps, "batch_size": batch_size, "stride": stride},
     }
+    begins = Parent.of(Path(parent)) if parent is not None else None
+    if begins is not None:
+        contents["parent"] = begins.contents()
     if (size := len(canonical(contents))) > CONTENTS_LIMIT_BYTES:
         raise InputError(
             f"takes {size} bytes with arguments and environment, more than {CONTENTS_LIMIT_BYTES}: no verifier accepts"
@@ -136,7 +140,7 @@ def start(
         opening, run, seed, resumption = _resume(run_folder, contents, tree)
     else:
         opening = Opening.fresh(contents)
-        public = {"steps": steps, "flop_per_step": flop_per_step, "parent": parent}
+        public = {"steps": steps, "flop_per_step": flop_per_step, "parent": begins.run if begins else None}
         chips = [chip] if (chip := os.environ.get("WEIGHBRIDGE_CHIP")) else []
         payload = opening.commitment(chips=chips, public=public)
         run_folder, run, seed = _commit(base, payload, opening, signer, spool)
@@ -155,6 +159,7 @@ def start(
         spool=spool,
         resumption=resumption,
         config=plain,
+        parent=begins.anchor if begins else None,
     )
     seed_generators(seed)
     return recording
@@ -254,8 +259,8 @@ def _wait(spool: SpoolClient, identifier: str) -> bytes:
 def _resume(folder: Path, contents: Mapping[str, Any], tree: CodeTree) -> tuple[Opening, str, bytes, Resumption]:
     """Finds the newest usable anchor of an interrupted run; nothing of the run may have changed since."""
     opening = Opening.read(folder / "opening.json")
-    for name in ("data", "code", "config", "loop"):
-        if opening.contents[name] != contents[name]:
+    for name in ("data", "code", "config", "loop", "parent"):
+        if opening.contents.get(name) != contents.get(name):
             raise InputError(
                 "is not what the run was committed with" + (_changed_file(folder, tree) if name == "code" else ""),
                 where=folder,

@@ -53,13 +53,18 @@ def check_environment(transcript: Transcript) -> Finding:
 
 
 def check_initial_state(
-    transcript: Transcript, *, core: int | None = None, scratch: Path | None = None, seconds: float = 120.0
+    transcript: Transcript,
+    *,
+    core: int | None = None,
+    scratch: Path | None = None,
+    seconds: float = 120.0,
+    parent: Path | None = None,
 ) -> Finding:
     """Recomputes the state before step 1 from the seed and the code tree alone (protocol sections 4.5 and 4.7).
 
     The sandbox sees no data and no anchor, the code tree is at most 1 MiB and what was opened besides at most 64 KiB:
     larger weights cannot be smuggled in. The optimizer's state is derived with the rest: a forged one could carry
-    honest steps to stolen weights.
+    honest steps to stolen weights. ``parent`` is the file of the declared parent's final state, already checked.
     """
     committed = transcript.digests.get(0)
     if committed is None:
@@ -79,6 +84,7 @@ def check_initial_state(
             legs=[Leg(0, 0)],
             captures=[0],
             without_data=True,
+            parent=parent,
             core=core,
             scratch=scratch,
             seconds=seconds,
@@ -95,12 +101,11 @@ def check_initial_state(
             f"the program does not build its initial state: {error}",
         )
     if derived.digest(transcript.salt(0)).hex() == committed:
-        return _finding(
-            transcript,
-            "initial-state",
-            Outcome.PASS,
-            "weights, buffers, optimizer and generators before step 1 follow from the seed and the code alone",
-        )
+        source = "the seed and the code alone"
+        if parent is not None:
+            source = f"the seed, the code and the final state of run {transcript.contents['parent']['run'][:16]}"
+        reason = f"weights, buffers, optimizer and generators before step 1 follow from {source}"
+        return _finding(transcript, "initial-state", Outcome.PASS, reason)
     return _finding(transcript, "initial-state", Outcome.FAIL, _what_differs(transcript, derived))
 
 
