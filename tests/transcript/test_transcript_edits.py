@@ -189,8 +189,7 @@ def test_places_that_would_leave_the_sandbox(world: World, field: str) -> None:
                     opening["contents"]["code"]["root"] = place
                     opening["contents"]["program"]["arguments"][0] = f"{place}/train.py"
                 case "data":
-                    data = opening["contents"]["data"]
-                    (data if "path" in data else data["arrays"]["data"])["path"] = place
+                    opening["contents"]["data"]["arrays"]["data"]["path"] = place
                 case _:
                     opening["contents"]["program"]["directory"] = place
             path.write_text(json.dumps(opening))
