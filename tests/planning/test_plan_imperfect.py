@@ -81,7 +81,8 @@ def test_by_simulation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("defective", "drawn", "seen"), [(11, 1, 0.5), (1, 11, 0.5), (-1, 1, 0.5), (1, 1, 0.0), (1, 1, 1.0), (1, 1, math.nan)]
+    ("defective", "drawn", "seen"),
+    [(11, 1, 0.5), (1, 11, 0.5), (-1, 1, 0.5), (1, 1, 0.0), (1, 1, 1.0), (1, 1, math.nan)],
 )  # fmt: skip
 def test_meaningless_questions_are_refused(defective: int, drawn: int, seen: float) -> None:
     with pytest.raises(InputError):

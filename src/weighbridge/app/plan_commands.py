@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from weighbridge.app import plan_chips_commands
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.errors import InputError
-from weighbridge.planning.chips import ASSUMPTIONS, Form, plan_chips
 from weighbridge.planning.items import plan_items
 from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots, replay_share
 from weighbridge.rules import RuleBook, load_rules, policy_applies_to_hidden
@@ -30,59 +30,12 @@ app = typer.Typer(
     help="How many chips, items or snapshots must be inspected, and what a clean result will show.",
     no_args_is_help=True,
 )
+plan_chips_commands.mount(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Extra = Annotated[
     Path | None, typer.Option("--rules", help="File with rules of your own (schema rules/1).", metavar="FILE")
 ]
-
-
-@app.command()
-def chips(
-    *,
-    chips: Annotated[str, typer.Option(help="Chips the Prover can use, such as 1e5.", metavar="COUNT")],
-    flop: Annotated[str, typer.Option(help="FLOP of the run to be caught, such as 5.76e23.", metavar="FLOP")],
-    chip_flops: Annotated[str, typer.Option(help="FLOP/s of one chip, such as 1e15.", metavar="FLOP/S")],
-    days: Annotated[str, typer.Option(help="Length of the run in days.", metavar="DAYS")],
-    period: Annotated[str, typer.Option(help="Days from one draw to the next.", metavar="DAYS")],
-    rate: Annotated[str, typer.Option(help="Snapshots per chip and day, such as 0.1.", metavar="RATE")],
-    confidence: Annotated[str, typer.Option(help="Probability of detection, such as 0.9.", metavar="P")],
-    form: Annotated[
-        str, typer.Option(help="exact: Eq. 1; paper: the linear form of Table 1.", metavar="exact|paper")
-    ] = "exact",
-    as_json: Json = False,
-) -> None:
-    r"""How many chips to draw so that a large run is caught (Shavit 2023, Eq. 1).
-
-    \b
-    Example: weighbridge plan chips --chips 1e5 --flop 5.76e23 --chip-flops 1e15 \
-               --days 30 --period 30 --rate 0.1 --confidence 0.9
-    """
-    plan = plan_chips(
-        parse_count(chips, name="--chips", least=1),
-        flop=parse_flop(flop, name="--flop"),
-        chip_flops=parse_flop_rate(chip_flops, name="--chip-flops"),
-        days=parse_days(days, name="--days"),
-        period=parse_days(period, name="--period"),
-        rate=parse_quantity(rate, name="--rate"),
-        confidence=parse_fraction(confidence, name="--confidence"),
-        form=_form(form),
-    )
-    if as_json:
-        print_json(asdict(plan) | {"notes": list(plan.notes), "assumptions": list(ASSUMPTIONS)})
-        return
-    print_pairs(
-        "Chips to inspect",
-        pairs=[
-            ("chips to draw a year", format_quantity(plan.samples_per_year, digits=6)),
-            ("chips to draw each period", format_quantity(plan.samples_per_period, digits=6)),
-            ("share of the chips in the run (b)", format_quantity(plan.share, digits=6)),
-            ("fewest chips of the run", f"{plan.chips_in_run:,}"),
-            ("a chip of the run incriminates with (p_w)", format_quantity(plan.snapshot_probability)),
-            ("form", plan.form),
-        ],
-        notes=(*plan.notes, *ASSUMPTIONS),
-    )
 
 
 @app.command()
@@ -213,14 +166,6 @@ def rules(*, extra: Extra = None, as_json: Json = False) -> None:
             for rule in book
         ],
     )
-
-
-def _form(text: str) -> Form:
-    if text == "exact":
-        return "exact"
-    if text == "paper":
-        return "paper"
-    raise InputError(f"{text!r} is not known", field="--form", mend="choose exact or paper")
 
 
 def _threshold(
