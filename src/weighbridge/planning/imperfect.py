@@ -11,8 +11,6 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Final
 
-import numpy as np
-
 from weighbridge.errors import InputError
 from weighbridge.units import check_count
 
@@ -43,6 +41,8 @@ def imperfect_log_miss(population: int, *, defective: int, drawn: int, seen: flo
     Raises:
         InputError: if the numbers do not fit together, or the sum has too many terms.
     """
+    import numpy as np
+
     _check(population, defective, drawn)
     if not 0 < seen < 1:
         raise InputError(f"{seen} does not lie strictly between 0 and 1", field="seen")
