@@ -153,7 +153,8 @@ def test_a_plan_for_the_stretched_run_catches_it(share: float, stretch: float | 
 
 
 @pytest.mark.parametrize(
-    ("days", "chips", "detected"), [(30, 222.2, 0.879224), (15, 444.4, 0.968530), (7, 952.4, 0.991819), (1, 6_666.7, 0.998278)]
+    ("days", "chips", "detected"),
+    [(30, 222.2, 0.879224), (15, 444.4, 0.968530), (7, 952.4, 0.991819), (1, 6_666.7, 0.998278)],
 )  # fmt: skip
 def test_theorem_1(days: float, chips: float, detected: float) -> None:
     assert run().share * 10**5 * 30 / days == pytest.approx(chips, abs=0.05)
@@ -208,7 +209,7 @@ def test_provers_that_collude_are_one() -> None:
 def test_no_sample_is_refused_rather_than_promised() -> None:
     tiny = run(chips=10, flop=2e21)  # one chip, which shows nothing with chance 0.05
     assert tiny.chips_in_run == 1
-    with pytest.raises(InputError, match="reading every chip each period would detect with 0.950213 only"):
+    with pytest.raises(InputError, match="reading every chip each period would detect with"):
         every_form(tiny, confidence=0.99)
     exact = in_form("exact", tiny, confidence=0.99)
     assert "detects with 0.9502 only" in exact.notes[0]

@@ -73,7 +73,8 @@ def test_regimes(size: float, regime: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "day"), [(10_001, 1), (10_000, 10), (1_001, 10), (1_000, 100), (101, 100), (100, 730), (16.1, 730), (16, None)]
+    ("size", "day"),
+    [(10_001, 1), (10_000, 10), (1_001, 10), (1_000, 100), (101, 100), (100, 730), (16.1, 730), (16, None)],
 )  # fmt: skip
 def test_registration(size: float, day: int | None) -> None:
     assert registration_day(size) == day
