@@ -144,7 +144,7 @@ def snapshots(
         )
     extras = _Extras(replayed=replayed, cost=cost, concentrated=concentrated, share_read=read)
     if as_json:
-        more = {"limit": threshold, "rule": rule, "replay_share": replayed}
+        more: dict[str, object] = {"limit": threshold, "rule": rule, "replay_share": replayed}
         if cost is not None:
             more["cost"] = asdict(cost) | {"digest_bytes_per_chip_year": record_bytes(cost.rate_per_chip)}
         if read is not None:

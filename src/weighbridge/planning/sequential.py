@@ -131,13 +131,12 @@ def wald(
     bad = math.inf if honest == 0 else math.log(hidden / honest)
     looks = []
     for draws in range(1, longest + 1):
-        # The ratio after k unexplained of n is k (bad - clean) + n clean, in logarithms.
+        # The ratio after k unexplained of n is k (bad - clean) + n clean, in logarithms; the cut decides by its sign.
+        last = draws == longest
         if honest == 0:
-            accept, alarm = (0 if draws * clean <= lower else None), 1
-            if draws == longest:
-                accept = 0
+            accept = 0 if last or draws * clean <= lower else None
+            alarm: int | None = 1
         else:
-            last = draws == longest
             accept_at = math.floor(((0.0 if last else lower) - draws * clean) / (bad - clean) + 1e-12)
             alarm_at = accept_at + 1 if last else math.ceil((upper - draws * clean) / (bad - clean) - 1e-12)
             accept = min(accept_at, draws) if accept_at >= 0 else None
@@ -293,9 +292,23 @@ def _more(counts: "NDArray[np.float64]", draws: int, share: float) -> "NDArray[n
         longer[:-1] = counts * (1 - share)
         longer[1:] += counts * share
         return longer
-    from scipy.stats import binom
+    return np.convolve(counts, _binomial(draws, share))
 
-    return np.convolve(counts, binom.pmf(np.arange(draws + 1), draws, share))
+
+def _binomial(draws: int, share: float) -> "NDArray[np.float64]":
+    """Returns P(X = 0), ... P(X = draws); scipy.stats would take seconds to import for this."""
+    import numpy as np
+
+    if share in (0.0, 1.0):
+        certain = np.zeros(draws + 1)
+        certain[draws if share else 0] = 1.0
+        return certain
+    k = np.arange(draws)
+    steps = np.log((draws - k) / (k + 1)) + (math.log(share) - math.log1p(-share))
+    logs = np.concatenate(([0.0], np.cumsum(steps)))
+    weights = np.exp(logs - logs.max())
+    chances: NDArray[np.float64] = weights / weights.sum()
+    return chances
 
 
 def _errors(honest: float, hidden: float, alpha: float | Fraction, beta: float | Fraction) -> tuple[float, float]:
