@@ -164,7 +164,7 @@ def timeliness(
         named = [(text, parse_quantity(text, name="--sizes")) for text in parse_list(sizes, name="--sizes")]
     else:
         frame, unsized = read_fleet(fleet, name=name_column, size=size_column, only=only, skip_unsized=skip_unsized)
-        named = [(site.name, site.h100e) for site in frame]
+        named = [(site.name, site.h100e) for site in sorted(frame, key=lambda site: -site.h100e)]
     found = [(name, plan_timeliness(size, flop=threshold, chip_flops=rate, period=gap)) for name, size in named]
     quantity = None
     if days is not None:
