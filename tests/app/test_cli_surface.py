@@ -47,6 +47,7 @@ EXPECTED = {
     "--log-days --tampered --tamper-seen --stretch --pooled --per-inspector --json",
     "weighbridge plan clones": "--clones --inspected --copies --json",
     "weighbridge plan items": "--population --missing --confidence --seen --drawn --draws --json",
+    "weighbridge plan page": "--out",
     "weighbridge plan rules": "--rules --json",
     "weighbridge plan segments": "--segments --forged --confidence --drawn --tries --json",
     "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --json",

@@ -40,6 +40,6 @@ def test_every_command_has_its_place() -> None:
     import typer
 
     group = typer.main.get_command(app)
-    text = PAGE.read_text()
+    text = "".join(page.read_text() for page in sorted(PAGE.parent.glob("*.md")))
     for name in group.commands:  # type: ignore[attr-defined]
-        assert f"`{name}`" in text, name
+        assert f"`{name}`" in text or f"weighbridge plan {name}" in text, name

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from weighbridge.app import (
+    calculator_commands,
     plan_balance_commands,
     plan_chips_commands,
     plan_segments_commands,
@@ -33,6 +34,7 @@ plan_sites_commands.mount(app)
 plan_segments_commands.mount(app)
 plan_sequential_commands.mount(app)
 plan_balance_commands.mount(app)
+calculator_commands.mount(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Extra = Annotated[
