@@ -162,13 +162,13 @@ def test_rules(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("chips", {"chips", "flop", "chip-flops", "days", "period", "rate", "confidence", "form", "json"}),
-        ("items", {"population", "missing", "confidence", "json"}),
+        ("chips", {"chips", "flop", "chip-flops", "days", "period", "rate", "confidence", "form", "picture", "json"}),
+        ("items", {"population", "missing", "confidence", "picture", "json"}),
         (
             "snapshots",
             {
                 "chips", "chip-flops", "days", "limit", "rule", "counting", "format", "declared",
-                "unexplained", "confidence", "stride", "step-seconds", "rules", "json",
+                "unexplained", "confidence", "stride", "step-seconds", "rules", "picture", "json",
             },
         ),
         ("rules", {"rules", "json"}),

@@ -25,10 +25,11 @@ _LETTER = 6.2
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """What an axis shows, and whether by its logarithm."""
+    """What an axis shows, whether by its logarithm, and a value that it reaches at least."""
 
     label: str
     log: bool = False
+    reach: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +43,12 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A point that the chart is about, with its label."""
+    """A point that the chart is about, with its label above it or below."""
 
     x: float
     y: float
     label: str
+    below: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,8 @@ class Chart:
 
     def span(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Returns the lowest and highest value of x, and of y; a linear axis of y begins at 0."""
-        xs, ys = zip(*self._points(), strict=True)
+        xs = [x for x, _ in self._points()] + ([] if self.x.reach is None else [self.x.reach])
+        ys = [y for _, y in self._points()] + ([] if self.y.reach is None else [self.y.reach])
         low_y = min(ys) if self.y.log else min(0.0, *ys)
         return _apart(min(xs), max(xs), log=self.x.log), _apart(low_y, max(ys), log=self.y.log)
 
@@ -192,7 +195,8 @@ def _chart(chart: Chart) -> Iterator[str]:
         x, y = at(mark.x, mark.y)
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#ffffff" stroke="#000000" stroke-width="2"/>'
         fits = x + 10 + _LETTER * len(mark.label) < right
-        beside = _text(x + 10, y - 8, mark.label) if fits else _text(x - 10, y - 8, mark.label, anchor="end")
+        high = y + 18 if mark.below else y - 8
+        beside = _text(x + 10, high, mark.label) if fits else _text(x - 10, high, mark.label, anchor="end")
         yield beside.replace("<text ", '<text paint-order="stroke" stroke="#ffffff" stroke-width="3" ')
 
 

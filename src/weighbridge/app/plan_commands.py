@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.app.pictures import draw
+from weighbridge.app.plan_panels import chip_panels, item_panels, snapshot_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.chips import ASSUMPTIONS, Form, plan_chips
 from weighbridge.planning.items import plan_items
@@ -31,6 +33,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+Picture = Annotated[
+    Path | None, typer.Option(help="Also draw the plan: a new .svg, .html or .png file.", metavar="FILE")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Extra = Annotated[
     Path | None, typer.Option("--rules", help="File with rules of your own (schema rules/1).", metavar="FILE")
@@ -50,6 +55,7 @@ def chips(
     form: Annotated[
         str, typer.Option(help="exact: Eq. 1; paper: the linear form of Table 1.", metavar="exact|paper")
     ] = "exact",
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""How many chips to draw so that a large run is caught (Shavit 2023, Eq. 1).
@@ -68,6 +74,7 @@ def chips(
         confidence=parse_fraction(confidence, name="--confidence"),
         form=_form(form),
     )
+    draw(picture, chip_panels, plan, flop=flop, days=days, confidence=confidence)
     if as_json:
         print_json(asdict(plan) | {"notes": list(plan.notes), "assumptions": list(ASSUMPTIONS)})
         return
@@ -91,6 +98,7 @@ def items(
     population: Annotated[str, typer.Option(help="Items in the frame, such as 3e6.", metavar="COUNT")],
     missing: Annotated[str, typer.Option(help="Items whose absence must be seen.", metavar="COUNT")],
     confidence: Annotated[str, typer.Option(help="Probability of detection, such as 0.9.", metavar="P")],
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""How many items to draw so that one of the missing is met (exact, hypergeometric).
@@ -103,6 +111,7 @@ def items(
         missing=parse_count(missing, name="--missing", least=1),
         confidence=parse_fraction(confidence, name="--confidence"),
     )
+    draw(picture, item_panels, plan, population=population, missing=missing, confidence=confidence)
     if as_json:
         print_json(asdict(plan))
         return
@@ -143,6 +152,7 @@ def snapshots(
     ] = None,
     step_seconds: Annotated[str | None, typer.Option(help="Length of a training step.", metavar="SECONDS")] = None,
     rules: Extra = None,
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""How many snapshots to audit, and how often to freeze, so that a rule can be shown to hold.
@@ -180,6 +190,7 @@ def snapshots(
             step_seconds=parse_seconds(step_seconds, name="--step-seconds"),
             days=period,
         )
+    draw(picture, snapshot_panels, plan, chips=chips, days=days)
     if as_json:
         print_json(asdict(plan) | {"limit": threshold, "rule": rule, "replay_share": replayed})
     else:

@@ -1,0 +1,234 @@
+"""The charts of a plan: detection against sample size, X against n, cost against detection, and a calendar.
+
+Every curve is computed by the functions that made the plan, or runs through the plan's own point by the law that its
+formula has: with draws that are each for themselves, the logarithm of a miss grows with their number.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from weighbridge.app.charts import Axis, Calendar, Chart, Mark, Series
+from weighbridge.errors import InputError
+from weighbridge.planning.chips import ChipPlan
+from weighbridge.planning.items import ItemPlan, exact_sample
+from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots
+from weighbridge.statistics import clopper_pearson_upper, hypergeometric_miss
+from weighbridge.units import SECONDS_PER_DAY, format_quantity, parse_count, parse_days, parse_flop, parse_fraction
+
+__all__ = ["Panels", "chip_panels", "item_panels", "snapshot_panels"]
+
+Panels = tuple[str, Sequence[Chart | Calendar]]
+"""A picture's title and its charts."""
+
+_DAYS_PER_YEAR = 365
+_CHIPS_PER_INSPECTOR = 1000
+"""Chips that one inspector reads in a year (Shavit, arXiv 2303.11341, footnote 5)."""
+
+_SURE = tuple(round(1 - 10 ** (-0.3 - 0.15 * step), 4) for step in range(19))
+"""Probabilities from a half to 0.999, closer together where more certainty costs more."""
+_POINTS = 60
+_DETECTION = Axis(label="probability of detection", reach=1.0)
+
+
+def chip_panels(plan: ChipPlan, *, flop: str, days: str, confidence: str) -> Panels:
+    """Returns the charts of a sample of chips.
+
+    Args:
+        plan: from :func:`weighbridge.planning.chips.plan_chips`.
+        flop: FLOP of the run, as typed.
+        days: its length in days, as typed.
+        confidence: probability of detection, as typed.
+    """
+    length, sure = parse_days(days, name="--days"), float(parse_fraction(confidence, name="--confidence"))
+    run = parse_flop(flop, name="--flop")
+    period = _DAYS_PER_YEAR * plan.samples_per_period / plan.samples_per_year
+    log_miss, drawn = math.log1p(-sure), plan.samples_per_period
+    a_draw = -math.expm1(log_miss * period / length / drawn)
+
+    def escapes(sample: float) -> float:
+        return min(run / plan.share, run * -math.expm1(log_miss * period / length / sample) / a_draw)
+
+    def inspectors(wanted: float) -> float:
+        return plan.samples_per_year * math.log1p(-wanted) / log_miss / _CHIPS_PER_INSPECTOR
+
+    sample = f"{math.ceil(drawn):,} chips"
+    return f"Chips to inspect: {sample} every {period:g} days", (
+        _detection("chips drawn each period", drawn, sure, lambda s: -math.expm1(log_miss * s / drawn)),
+        Chart(
+            title=f"Largest run that escapes with chance {1 - sure:.4g}",
+            x=Axis(label="chips drawn each period", log=True),
+            y=Axis(label="X, FLOP", log=True),
+            series=(Series(name=f"X, form {plan.form}", points=_curve(drawn / 10, drawn * 10, escapes)),),
+            marks=(Mark(x=drawn, y=escapes(drawn), label=format_quantity(run, unit="FLOP", digits=3)),),
+        ),
+        _cost(f"inspectors, at {_CHIPS_PER_INSPECTOR:,} chips a year each", inspectors, sure),
+        Calendar(
+            title="A year of the plan",
+            days=float(_DAYS_PER_YEAR),
+            rows=(
+                (f"draw {sample}, by a seed that follows the frame", _every(period, _DAYS_PER_YEAR)),
+                ("a run begun on day 0 ends", (min(float(length), float(_DAYS_PER_YEAR)),)),
+            ),
+        ),
+    )
+
+
+def item_panels(plan: ItemPlan, *, population: str, missing: str, confidence: str) -> Panels:
+    """Returns the charts of a sample of items.
+
+    Args:
+        plan: from :func:`weighbridge.planning.items.plan_items`.
+        population: items in the frame, as typed.
+        missing: items whose absence must be seen, as typed.
+        confidence: probability of detection, as typed.
+    """
+    frame = parse_count(population, name="--population", least=1)
+    gone = parse_count(missing, name="--missing", least=1)
+    chance = parse_fraction(confidence, name="--confidence")
+    most = min(frame, 3 * plan.sample)
+    sizes = sorted({max(1, round(most * step / _POINTS)) for step in range(1, _POINTS + 1)} | {plan.sample})
+
+    def escapes(sample: float) -> float:
+        # IAEA's form solved for D; the last items are seen with certainty.
+        return max(1.0, math.log1p(-float(chance)) / math.log1p(-sample / frame)) if sample < frame else 1.0
+
+    return f"Items to inspect: {plan.sample:,} of {frame:,}", (
+        Chart(
+            title=f"{plan.sample:,} items meet one of {gone:,} with {plan.detection:.6g}",
+            x=Axis(label="items drawn"),
+            y=_DETECTION,
+            series=(
+                Series(
+                    name="exact, without replacement",
+                    points=tuple((float(n), 1 - hypergeometric_miss(frame, gone, n)) for n in sizes),
+                ),
+            ),
+            marks=(Mark(x=float(plan.sample), y=plan.detection, label=f"{plan.sample:,}", below=True),),
+        ),
+        Chart(
+            title=f"Most items that can be missing and escape with chance {float(1 - chance):.4g}",
+            x=Axis(label="items drawn", log=True),
+            y=Axis(label="items missing", log=True),
+            series=(
+                Series(
+                    name="IAEA's form", points=_curve(max(1, plan.sample / 10), min(frame, plan.sample * 10), escapes)
+                ),
+            ),
+            marks=(Mark(x=float(plan.sample), y=escapes(plan.sample), label=f"{plan.sample:,}"),),
+        ),
+        _cost(
+            "items drawn",
+            lambda wanted: float(exact_sample(frame, missing=gone, confidence=Fraction(repr(wanted)))),
+            float(chance),
+        ),
+        Calendar(
+            title="The sample spread over a year, no item twice",
+            days=float(_DAYS_PER_YEAR),
+            rows=(
+                (
+                    f"{math.ceil(plan.sample / 12):,} items or fewer, each month",
+                    _every(_DAYS_PER_YEAR / 12, _DAYS_PER_YEAR),
+                ),
+            ),
+        ),
+    )
+
+
+def snapshot_panels(plan: SnapshotPlan, *, chips: str, days: str) -> Panels:
+    """Returns the charts of a plan of snapshots.
+
+    Args:
+        plan: from :func:`weighbridge.planning.snapshots.plan_snapshots`.
+        chips: chips of the fleet, as typed.
+        days: length of the period, as typed.
+
+    Raises:
+        InputError: the plan needs no snapshot.
+    """
+    if plan.snapshots == 0:
+        raise InputError(
+            "there is nothing to draw: the fleet cannot reach the threshold, so no snapshot is needed",
+            field="--picture",
+        )
+    fleet, length = parse_count(chips, name="--chips", least=1), parse_days(days, name="--days")
+    needed, alpha = plan.snapshots, 1 - plan.confidence
+    # A share of all chip-time is met for certain: that cannot be drawn as a logarithm.
+    log_miss = math.log1p(-min(plan.share, 1 - 1e-12))
+    rate = plan.capacity / (fleet * length * SECONDS_PER_DAY)
+
+    def audits(wanted: float) -> float:
+        found = plan_snapshots(
+            fleet, chip_flops=rate, days=length, limit=plan.room, confidence=wanted, unexplained=plan.unexplained
+        )
+        return float(found.snapshots)
+
+    low, high = max(1 + plan.unexplained, needed // 10), max(needed * 10, 20)
+    counts = sorted({round(low * (high / low) ** (step / _POINTS)) for step in range(_POINTS + 1)} | {needed})
+    hidden = {n: plan.capacity * clopper_pearson_upper(min(plan.unexplained, n), n, alpha) for n in counts}
+    return f"Snapshots to audit: {needed:,} in {length:g} days", (
+        _detection(
+            "snapshots audited",
+            float(needed),
+            -math.expm1(needed * log_miss),
+            lambda n: -math.expm1(n * log_miss),
+            title=f"Chance to meet {format_quantity(plan.room, unit='FLOP', digits=3)} hidden on the fleet",
+        ),
+        Chart(
+            title=f"X, if {plan.unexplained:,} of n stay unexplained, at {plan.confidence:g}",
+            x=Axis(label="snapshots audited", log=True),
+            y=Axis(label="X, FLOP", log=True),
+            series=(
+                Series(name="X", points=tuple((float(n), hidden[n]) for n in counts)),
+                Series(
+                    name="room between declared work and threshold",
+                    points=((float(counts[0]), plan.room), (float(counts[-1]), plan.room)),
+                ),
+            ),
+            marks=(Mark(x=float(needed), y=hidden[needed], label=f"{needed:,} snapshots"),),
+        ),
+        _cost("snapshots audited", audits, plan.confidence),
+        Calendar(
+            title=f"The period, at {format_quantity(plan.rate, digits=3)} audited snapshots a chip and day",
+            days=float(length),
+            rows=(
+                (f"a tenth more of the {needed:,} snapshots has fallen due, on average", _every(length / 10, length)),
+                ("claims are fixed in the log; audits are drawn after", (float(length),)),
+            ),
+        ),
+    )
+
+
+def _curve(low: float, high: float, value: Callable[[float], float]) -> tuple[tuple[float, float], ...]:
+    places = [low * (high / low) ** (step / _POINTS) for step in range(_POINTS + 1)]
+    return tuple((place, value(place)) for place in places)
+
+
+def _detection(
+    label: str, planned: float, sure: float, detection: Callable[[float], float], *, title: str | None = None
+) -> Chart:
+    places = [3 * planned * step / _POINTS for step in range(_POINTS + 1)]
+    return Chart(
+        title=title or "Chance that the run is caught",
+        x=Axis(label=label),
+        y=_DETECTION,
+        series=(Series(name="each draw for itself", points=tuple((n, detection(n)) for n in places)),),
+        marks=(Mark(x=planned, y=sure, label=f"{format_quantity(planned)}: {sure:.4g}", below=True),),
+    )
+
+
+def _cost(label: str, cost: Callable[[float], float], sure: float) -> Chart:
+    wanted = sorted({*_SURE, sure})
+    return Chart(
+        title="What more certainty costs",
+        x=_DETECTION,
+        y=Axis(label=label),
+        series=(Series(name=label, points=tuple((p, cost(p)) for p in wanted)),),
+        marks=(Mark(x=sure, y=cost(sure), label=f"{sure:.4g}", below=True),),
+    )
+
+
+def _every(step: float, until: float) -> tuple[float, ...]:
+    # A plan with a draw an hour shows as many marks as fit, not thousands.
+    count = min(math.floor(until / step + 1e-9), 400)
+    return tuple(step * n for n in range(1, count + 1)) or (min(step, until),)
