@@ -130,3 +130,10 @@ def test_agreement() -> None:
         assert row["as_printed_1e22"] == row["printed_1e22"]
         assert row["as_printed_1e24"] == row["printed_1e24"]
     assert all(float(row["margin_days"]) > 0 for row in table("agreement-tiers.csv"))
+
+
+def test_clocks() -> None:
+    found = {row["article"]: row for row in table("agreement-clocks.csv")}
+    assert float(found["X(3)"]["h100e_for_1e22"]) == pytest.approx(116.91, abs=5e-3)
+    for row in found.values():
+        assert float(row["h100e_for_1e24"]) == pytest.approx(100 * float(row["h100e_for_1e22"]), rel=1e-5)

@@ -20,6 +20,7 @@ from weighbridge.ledger.case_account import (
     Evidence,
     apply_rules,
     computed,
+    headline,
     hidden,
     hidden_by_readings,
     readings_needed,
@@ -30,6 +31,7 @@ from weighbridge.statistics import poisson_upper
 
 CASE = load_case("llama-3.1-405b")
 PAGE = Path(__file__).parents[2] / "docs" / "case-llama-3.1-405b.md"
+PICTURE = PAGE.with_suffix(".svg")
 HOURS, CAPACITY, FLOP, RATE = 30.84e6, 1979e12, 3.8e25, 400e12
 EVERYTHING = HOURS * 3600 * CAPACITY
 SPARE = (HOURS * 3600 - FLOP / RATE) * CAPACITY
@@ -184,15 +186,27 @@ def test_the_page_is_the_committed_one() -> None:
     assert case_page(CASE, load_rules()) == PAGE.read_text(encoding="utf-8")
 
 
+def test_headlines() -> None:
+    rulings = apply_rules(CASE, load_rules())["ca.sb53"]
+    bare = headline(CASE, rulings["C"])
+    assert "of up to 2.20e+26 FLOP" in bare and "July 2024, publications only" in bare
+    # Without a bound there is no chance to state.
+    assert "5.00%" not in bare
+    best = apply_rules(CASE, load_rules(), BEST)["ca.sb53"]["A"]
+    assert "5.00%" in headline(CASE, best, BEST) and "35.7 days" in headline(CASE, best, BEST)
+
+
 def test_command(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    result = CliRunner().invoke(build(), ["case", "llama-3.1-405b", "--page", str(page), "--json"])
+    page, picture = tmp_path / "page.md", tmp_path / "case.svg"
+    words = ["case", "llama-3.1-405b", "--page", str(page), "--picture", str(picture), "--json"]
+    result = CliRunner().invoke(build(), words)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["hidden_flop"]["C"] == pytest.approx(EVERYTHING)
     assert found["evidence"][1]["evidence"]["segments"] == "all"
     assert found["rules"]["published"]["ca.sb53"]["A"]["answer"] == "open"
     assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
+    assert picture.read_text(encoding="utf-8") == PICTURE.read_text(encoding="utf-8")
     again = CliRunner().invoke(build(), ["case", "llama-3.1-405b", "--page", str(page)])
     assert isinstance(again.exception, InputError)
     assert CliRunner().invoke(build(), ["case", "llama-3.1-405b"]).exit_code == 0

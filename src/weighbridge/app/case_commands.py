@@ -2,16 +2,19 @@
 
 import math
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from weighbridge.app.case_page import BEST, case_page, undefined_rules
+from weighbridge.app.case_panels import case_panels
 from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.app.pictures import draw
 from weighbridge.errors import InputError
 from weighbridge.ledger.case import MARKS, Case, load_case
-from weighbridge.ledger.case_account import ANSWERS, Evidence, apply_rules, computed, hidden
+from weighbridge.ledger.case_account import ANSWERS, Evidence, apply_rules, computed, headline, hidden
 from weighbridge.ledger.case_evidence import pieces, visits
 from weighbridge.ledger.verdict import LEVELS
 from weighbridge.rules import RuleBook, load_rules
@@ -33,6 +36,9 @@ def case(
     page: Annotated[
         Path | None, typer.Option(help="Also write the case as a page of Markdown; not over a file.", metavar="FILE")
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw what evidence does to X: a new .svg, .html or .png.", metavar="FILE")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     r"""Account for a published run: what its figures show, and what each piece of evidence would add.
@@ -43,6 +49,7 @@ def case(
     chosen, book = load_case(name), load_rules()
     if page is not None:
         _write(page, case_page(chosen, book))
+    draw(picture, case_panels, chosen)
     if as_json:
         print_json(_as_dict(chosen, book))
         return
@@ -85,19 +92,20 @@ def _print(chosen: Case, book: RuleBook) -> None:
             "on these chips and in the shortest window that holds the chip-hours; chips elsewhere: unbounded",
         ),
     )
-    print_table(
-        "X with more evidence (FLOP)",
-        columns=["evidence", "at A", "at B", "at C", "stops", "repeated"],
-        rows=[
-            [
-                f"{piece.group}: {piece.what}",
-                *(format_quantity(piece.hidden_flop[level], digits=3) for level in LEVELS),
-                f"{piece.stops:,}",
-                f"{piece.replayed_share:.3g}",
-            ]
-            for piece in pieces(chosen)
-        ],
-    )
+    for group, members in groupby(pieces(chosen), key=lambda piece: piece.group):
+        print_table(
+            f"X in FLOP. {group}",
+            columns=["evidence", "at A", "at B", "at C", "stops", "repeated"],
+            rows=[
+                [
+                    piece.what,
+                    *(format_quantity(piece.hidden_flop[level], digits=3) for level in LEVELS),
+                    f"{piece.stops:,}",
+                    f"{piece.replayed_share:.3g}",
+                ]
+                for piece in members
+            ],
+        )
     rulings = apply_rules(chosen, book)
     print_table(
         "Rules",
@@ -153,6 +161,7 @@ def _rulings(chosen: Case, book: RuleBook, evidence: Evidence) -> dict[str, Any]
                 "threshold": ruling.threshold,
                 "declared_flop": ruling.declared_flop,
                 "hidden_flop": ruling.hidden_flop,
+                "sentence": headline(chosen, ruling, evidence),
             }
             for level, ruling in found.items()
         }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from weighbridge.ledger.case import MARKS, Case
-from weighbridge.ledger.case_account import ANSWERS, Evidence, apply_rules, computed, hidden, readings_needed
+from weighbridge.ledger.case_account import ANSWERS, Evidence, apply_rules, computed, headline, hidden, readings_needed
 from weighbridge.ledger.case_evidence import Piece, pieces, visits
 from weighbridge.ledger.verdict import LEVELS, Ruling
 from weighbridge.rules import RuleBook
@@ -26,14 +26,16 @@ def case_page(case: Case, book: RuleBook) -> str:
     """Returns the page; the same case and rules give the same text."""
     parts = [
         f"# {case.title}",
-        f"<!-- Written by `weighbridge case {case.id} --page FILE`. -->",
+        f"<!-- Written by `weighbridge case {case.id} --page FILE --picture FILE`. -->",
         case.about,
-        f"```sh\nweighbridge case {case.id}\nweighbridge case {case.id} --json\n```",
+        f"```sh\nweighbridge case {case.id}\nweighbridge case {case.id} --json\n"
+        f"weighbridge case {case.id} --page case.md --picture case.svg\n```",
         "Statements exist for none of this, so `weighbridge assess` has nothing to open. The arithmetic is its own: the"
         " account of [account.md](account.md), fed with figures in place of evidence.",
         *_figures(case),
-        *_hidden(case),
+        *_hidden(case, book),
         *_evidence(case),
+        f"![X against freezes, readings and segments](case-{case.id}.svg)",
         *_rules(case, book),
         "## What nobody published",
         "\n".join(f"- {text}" for text in case.missing),
@@ -45,7 +47,7 @@ def case_page(case: Case, book: RuleBook) -> str:
 
 def _wrapped(part: str) -> str:
     """Returns a paragraph or a list in lines of at most 120 letters; tables, headings and code as they are."""
-    if part.startswith(("|", "#", "<", "```", "**")):
+    if part.startswith(("|", "#", "<", "```", "**", "![")):
         return part
     return "\n".join(
         textwrap.fill(
@@ -90,10 +92,11 @@ def _figures(case: Case) -> Iterable[str]:
     )
 
 
-def _hidden(case: Case) -> Iterable[str]:
+def _hidden(case: Case, book: RuleBook) -> Iterable[str]:
     facts = {name: derived.value for name, derived in computed(case).items()}
     levels = hidden(case)
     yield "## X from publications alone"
+    yield f"*{headline(case, apply_rules(case, book)[case.rules[0]]['C'])}*"
     yield _table(
         ["level", "assumed honest", "X"],
         [[level, text, _flop(levels[level])] for level, text in LEVELS.items()],

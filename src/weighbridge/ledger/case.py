@@ -69,6 +69,7 @@ class Case(_Data):
         title: headline.
         about: what the case is, and is not.
         run: name of the run.
+        evidence_until: date and kind of the newest source, for the headline.
         format: number format of the declared operations.
         capacity_format: number format of the figure ``capacity``.
         sources: short name to full reference.
@@ -82,6 +83,7 @@ class Case(_Data):
     title: _Text
     about: _Text
     run: _Text
+    evidence_until: _Text
     format: NumberFormat
     capacity_format: NumberFormat
     sources: dict[str, _Text]

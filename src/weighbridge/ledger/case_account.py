@@ -13,7 +13,7 @@ from fractions import Fraction
 from weighbridge.errors import InputError
 from weighbridge.ledger.account import BootUse, Capacity, Samples, account_for
 from weighbridge.ledger.case import Case, Derived
-from weighbridge.ledger.verdict import LEVELS, Lineage, Ruling, Verdict, rule_on
+from weighbridge.ledger.verdict import LEVELS, Lineage, Ruling, Verdict, rule_on, sentence
 from weighbridge.planning.snapshots import plan_snapshots
 from weighbridge.rules import RuleBook, WorkItem
 from weighbridge.rules.formulas import attention_flop, hardware_flop, training_flop
@@ -26,6 +26,7 @@ __all__ = [
     "Evidence",
     "apply_rules",
     "computed",
+    "headline",
     "hidden",
     "hidden_by_readings",
     "readings_needed",
@@ -223,6 +224,17 @@ def apply_rules(case: Case, book: RuleBook, evidence: Evidence = NOTHING) -> dic
         )
         for rule in case.rules
     }
+
+
+def headline(case: Case, ruling: Ruling, evidence: Evidence = NOTHING) -> str:
+    """Returns the sentence of a report for one ruling, with the days to the rule's threshold at capacity."""
+    shown = evidence.segments > 0 and (evidence.rate > 0 or evidence.readings > 0)
+    return sentence(
+        ruling,
+        alpha=case["alpha"] if shown else 0.0,
+        evidence_until=case.evidence_until,
+        days_to_threshold=ruling.threshold / computed(case)["day"].value,
+    )
 
 
 ANSWERS: Mapping[Verdict, str] = {
