@@ -28,7 +28,7 @@ from weighbridge.ledger.workspace import KINDS
 from weighbridge.mechanisms.chip import docket, record
 from weighbridge.mechanisms.registry.epcis import read_event
 from weighbridge.mechanisms.transcript.commitment import Opening
-from weighbridge.planning import plan_chips, plan_items, plan_snapshots
+from weighbridge.planning import ChipRun, every_form, plan_items, plan_snapshots
 from weighbridge.rules import WorkItem, load_rules
 
 ROOT = Path(__file__).parent.parent
@@ -165,11 +165,13 @@ def test_practice_makes_what_the_readme_uses(tmp_path: Path, program: Any) -> No
 
 
 def test_figures_of_the_readme() -> None:
-    chips = plan_chips(100_000, flop=5.76e23, chip_flops=1e15, days=30, period=30, rate=0.1, confidence=0.9)
+    run = ChipRun(chips=100_000, flop=5.76e23, chip_flops=1e15, days=30, period=30, rate=0.1)
+    chips = every_form(run, confidence=0.9).worst
     items = plan_items(3_000_000, missing=1000, confidence=0.9)
     snapshots = plan_snapshots(4000, chip_flops=1e15, days=30, limit=1e24)
     told = f"{chips.samples_per_year:,.0f} chips a year, {chips.samples_per_period:,.0f} a month"
     text = " ".join((ROOT / "README.md").read_text().split())
+    told += ", for the Prover that is hardest to catch"
     assert f"answers {told}; the second {items.sample:,} items; the third {snapshots.snapshots} audited" in text
     assert load_rules().rule("miri.2025.ctb.strict").limit == 1e24
     rule = scene.demo_rule(2.0)

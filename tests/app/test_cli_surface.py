@@ -39,11 +39,26 @@ EXPECTED = {
     "weighbridge log prove": "PATH ENTRY --since --size --roots --json",
     "weighbridge log show": "PATH --roots --kind --subject --start --limit --json",
     "weighbridge log verify": "PATH --roots --checkpoint --json",
-    "weighbridge plan chips": "--chips --flop --chip-flops --days --period --rate --confidence --form --picture --json",
-    "weighbridge plan items": "--population --missing --confidence --picture --json",
+    "weighbridge plan balance chips": "--beginning --counted --received --shipped --retired --consignments --taken-on "
+    "--json",
+    "weighbridge plan balance flop": "--evidence --declared --sigma --hidden --alpha --power --json",
+    "weighbridge plan balance pairs": "FILE --population --item-sigma --alpha --json",
+    "weighbridge plan balance periods": "FILE --periods --alpha --k --shift --histories --seed --json",
+    "weighbridge plan chips": "--chips --flop --chip-flops --days --period --rate --confidence --form --utilisation "
+    "--log-days --tampered --tamper-seen --stretch --pooled --per-inspector --picture --json",
+    "weighbridge plan clones": "--clones --inspected --copies --json",
+    "weighbridge plan items": "--population --missing --confidence --seen --drawn --draws --picture --json",
     "weighbridge plan rules": "--rules --json",
+    "weighbridge plan segments": "--segments --forged --confidence --drawn --tries --json",
+    "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --json",
+    "weighbridge plan sequential wald": "--honest --hidden --alpha --beta --most-draws --json",
+    "weighbridge plan sites": "--visits --missing --fleet --name-column --size-column --chips-column --only "
+    "--skip-unsized --census-above --within --sites --site-size --drawn --seen --json",
     "weighbridge plan snapshots": "--chips --chip-flops --days --limit --rule --counting --format --declared "
-    "--unexplained --confidence --stride --step-seconds --rules --picture --json",
+    "--unexplained --confidence --stride --step-seconds --freeze-seconds --together --per-trigger --anchor-bytes "
+    "--share-read --rules --picture --json",
+    "weighbridge plan timeliness": "--flop --sizes --h100e-flops --period --days --chip-flops --utilisation --fleet "
+    "--name-column --size-column --only --skip-unsized --json",
     "weighbridge practice": "FOLDER",
     "weighbridge registry add": "STATEMENTS --db --roots --json",
     "weighbridge registry correct": "STATEMENT --reason --key --roots --out",

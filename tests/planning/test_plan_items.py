@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weighbridge.errors import InputError
-from weighbridge.planning.items import exact_sample, plan_items
+from weighbridge.planning.items import exact_sample, plan_items, repeat_draws
 from weighbridge.planning.segments import grinding, segment_detection, segments_needed
 from weighbridge.statistics import hypergeometric_miss
 
@@ -33,6 +33,7 @@ def test_every_vector() -> None:
         assert plan.rule_of_thumb == int(row["n_rule_of_thumb"]), row
         assert plan.detection == pytest.approx(float(row["p_detect_at_n"]), abs=1e-6), row
         assert plan.sample <= plan.iaea <= plan.sample + 3, row
+        assert plan.jaech is not None
         assert plan.sample <= plan.jaech <= plan.sample + 1, row
 
 
@@ -41,18 +42,25 @@ def test_the_hard_boundary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("population", "missing", "confidence", "sample", "iaea"),
+    ("population", "missing", "confidence", "sample", "iaea", "jaech", "replaced", "rule"),
     [
-        (100, 5, 0.9, 37, 37), (1000, 8, 0.95, 312, 313), (10_000, 100, 0.9, 227, 228),
-        (100_000, 100, 0.95, 2950, 2952), (1_000_000, 1000, 0.99, 4593, 4595),
-        (3_000_000, 16, 0.9, 402_107, 402_108), (3_000_000, 100, 0.95, 88_538, 88_540),
-        (3_000_000, 1000, 0.9, 6899, 6900),
-        (3_000_000, 10_000, 0.99, 1379, 1382),
+        (100, 5, 0.9, 37, 37, 37, 45, 47), (1000, 8, 0.95, 312, 313, 312, 373, 375),
+        (10_000, 100, 0.9, 227, 228, 227, 230, 231), (100_000, 100, 0.95, 2950, 2952, 2950, 2995, 2996),
+        (1_000_000, 1000, 0.99, 4593, 4595, 4593, 4603, 4606),
+        (3_000_000, 16, 0.9, 402_107, 402_108, 402_107, None, None),
+        (3_000_000, 100, 0.95, 88_538, 88_540, 88_538, None, None),
+        (3_000_000, 1000, 0.9, 6899, 6900, 6899, None, None),
+        (3_000_000, 10_000, 0.99, 1379, 1382, 1379, None, None),
     ],
 )  # fmt: skip
-def test_detection_table(population: int, missing: int, confidence: float, sample: int, iaea: int) -> None:
+def test_detection_table(
+    population: int, missing: int, confidence: float, sample: int, iaea: int, jaech: int,
+    replaced: int | None, rule: int | None,
+) -> None:  # fmt: skip
     plan = plan_items(population, missing=missing, confidence=confidence)
-    assert (plan.sample, plan.iaea) == (sample, iaea)
+    assert (plan.sample, plan.iaea, plan.jaech) == (sample, iaea, jaech)
+    if replaced is not None:
+        assert (plan.with_replacement, plan.rule_of_thumb) == (replaced, rule)
 
 
 def test_boundary_pair() -> None:
@@ -61,16 +69,23 @@ def test_boundary_pair() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "drawn", "monthly", "yearly"),
+    ("missing", "drawn", "monthly", "months", "yearly"),
     [
-        (1000, 575, 0.17446, 0.8998), (1000, 200, 0.06451, 0.5507), (10_000, 100, 0.28387, 0.9818),
-        (10_000, 20, 0.06460, 0.5513), (100, 5757, 0.17477, 0.9002),
+        (1000, 575, 0.17446, 5.73, 0.8998), (1000, 200, 0.06451, 15.5, 0.5507), (10_000, 100, 0.28387, 3.52, 0.9818),
+        (10_000, 20, 0.06460, 15.5, 0.5513), (100, 5757, 0.17477, 5.72, 0.9002),
     ],
 )  # fmt: skip
-def test_monthly_draws(missing: int, drawn: int, monthly: float, yearly: float) -> None:
-    miss = hypergeometric_miss(3_000_000, missing, drawn)
-    assert 1 - miss == pytest.approx(monthly, abs=5e-6)
-    assert 1 - miss**12 == pytest.approx(yearly, abs=5e-5)
+def test_monthly_draws(missing: int, drawn: int, monthly: float, months: float, yearly: float) -> None:
+    found = repeat_draws(3_000_000, missing=missing, drawn=drawn)
+    assert found.draws == 12
+    assert found.detection == pytest.approx(monthly, abs=5e-6)
+    assert found.expected_draws == pytest.approx(months, abs=0.05 if months > 10 else 0.005)
+    assert found.detection_over_draws == pytest.approx(yearly, abs=5e-5)
+
+
+def test_draws_that_find_nothing_and_all() -> None:
+    assert repeat_draws(10, missing=0, drawn=5).expected_draws is None
+    assert repeat_draws(10, missing=6, drawn=5, draws=3).detection_over_draws == 1
 
 
 def test_every_answer_takes_milliseconds() -> None:
@@ -78,11 +93,14 @@ def test_every_answer_takes_milliseconds() -> None:
     for population, missing in ((10**7, 1), (10**7, 2), (10**7, 3_700), (10**7, 10**6), (10**7, 10**7)):
         # The least of three: the machine is shared.
         taken = []
-        for _ in range(3):
-            started = time.perf_counter()
-            plan_items(population, missing=missing, confidence=0.99)
-            taken.append(time.perf_counter() - started)
-        assert min(taken) < 0.05
+        for seen in (1, 0.5, 0.01):
+            if missing * seen < 10 and seen < 1:
+                continue  # no sample is enough
+            for _ in range(3):
+                started = time.perf_counter()
+                plan_items(population, missing=missing, confidence=0.99, seen=seen)
+                taken.append(time.perf_counter() - started)
+            assert min(taken[-3:]) < 0.05
 
 
 @settings(max_examples=300, deadline=None)

@@ -34,7 +34,7 @@ def build() -> typer.Typer:
     app.add_typer(transcript_commands.app, name="transcript", help="Transcripts of training runs: show, verify.")
     app.add_typer(log_commands.app, name="log", help="The transparency log: show, verify, prove, export, keep.")
     app.add_typer(registry_commands.app, name="registry", help="The directory of chips and its findings.")
-    app.add_typer(plan_commands.app, name="plan", help="How much to look at, and what it would catch.")
+    app.add_typer(plan_commands.app, name="plan", help="How much to look at, where and when, and what it would catch.")
     assess_commands.mount(app)
     demo_commands.mount(app)
     practice_commands.mount(app)

@@ -4,7 +4,9 @@ import html
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from weighbridge.app.charts import COLOURS, DASHES, Calendar, Chart, number, svg
 from weighbridge.errors import InputError, MissingToolError
@@ -12,7 +14,12 @@ from weighbridge.errors import InputError, MissingToolError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw", "write_picture"]
+__all__ = ["Picture", "draw", "write_picture"]
+
+Picture = Annotated[
+    Path | None, typer.Option(help="Also draw the plan: a new .svg, .html or .png file.", metavar="FILE")
+]
+"""The option of every plan that can be drawn."""
 
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:82rem;margin:1rem auto;padding:0 1rem;color:#111;background:#fff}"

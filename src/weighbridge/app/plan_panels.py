@@ -1,20 +1,24 @@
 """The charts of a plan: detection against sample size, X against n, cost against detection, and a calendar.
 
-Every curve is computed by the functions that made the plan, or runs through the plan's own point by the law that its
-formula has: with draws that are each for themselves, the logarithm of a miss grows with their number.
+Every curve is computed by the functions that made the plan, asked again for other probabilities or other runs.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from typing import cast
 
 from weighbridge.app.charts import Axis, Calendar, Chart, Mark, Series
 from weighbridge.errors import InputError
+from weighbridge.planning.chip_forms import AnyForm, in_form
+from weighbridge.planning.chip_run import ChipRun
 from weighbridge.planning.chips import ChipPlan
+from weighbridge.planning.imperfect import imperfect_log_miss
 from weighbridge.planning.items import ItemPlan, exact_sample
 from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots
 from weighbridge.statistics import clopper_pearson_upper, hypergeometric_miss
-from weighbridge.units import SECONDS_PER_DAY, format_quantity, parse_count, parse_days, parse_flop, parse_fraction
+from weighbridge.units import SECONDS_PER_DAY, format_quantity
 
 __all__ = ["Panels", "chip_panels", "item_panels", "snapshot_panels"]
 
@@ -31,36 +35,46 @@ _POINTS = 60
 _DETECTION = Axis(label="probability of detection", reach=1.0)
 
 
-def chip_panels(plan: ChipPlan, *, flop: str, days: str, confidence: str) -> Panels:
-    """Returns the charts of a sample of chips.
+def chip_panels(
+    plan: ChipPlan, *, run: ChipRun, confidence: Fraction, stretch: float | None = None, pooled: int | None = None
+) -> Panels:
+    """Returns the charts of a sample of chips, in the plan's own form.
 
     Args:
-        plan: from :func:`weighbridge.planning.chips.plan_chips`.
-        flop: FLOP of the run, as typed.
-        days: its length in days, as typed.
-        confidence: probability of detection, as typed.
+        plan: from :func:`weighbridge.planning.chip_forms.in_form`, or the worst of all forms.
+        run: the run to be caught.
+        confidence: probability of detection.
+        stretch: largest factor by which the run may be stretched.
+        pooled: chips of all Provers that may collude.
     """
-    length, sure = parse_days(days, name="--days"), float(parse_fraction(confidence, name="--confidence"))
-    run = parse_flop(flop, name="--flop")
-    period = _DAYS_PER_YEAR * plan.samples_per_period / plan.samples_per_year
-    log_miss, drawn = math.log1p(-sure), plan.samples_per_period
-    a_draw = -math.expm1(log_miss * period / length / drawn)
+    form, drawn, sure, period = cast("AnyForm", plan.form), plan.samples_per_period, float(confidence), run.period
 
-    def escapes(sample: float) -> float:
-        return min(run / plan.share, run * -math.expm1(log_miss * period / length / sample) / a_draw)
+    def again(flop: float, wanted: Fraction) -> ChipPlan:
+        return in_form(form, replace(run, flop=flop), confidence=wanted, stretch=stretch, pooled=pooled)
 
     def inspectors(wanted: float) -> float:
-        return plan.samples_per_year * math.log1p(-wanted) / log_miss / _CHIPS_PER_INSPECTOR
+        return again(run.flop, Fraction(repr(wanted))).samples_per_year / _CHIPS_PER_INSPECTOR
 
+    most = min(10 * run.flop, run.flop / run.share * (1 - 1e-9))
+    sizes = sorted({run.flop * 10 ** (step / 12 - 1) for step in range(25)} | {most, run.flop})
+    escapes = [(again(flop, confidence).samples_per_period, flop) for flop in sizes if flop <= most]
+    chances = sorted({*(round(step / 20, 2) for step in range(1, 20)), *_SURE, sure})
+    caught = [(again(run.flop, Fraction(repr(wanted))).samples_per_period, wanted) for wanted in chances]
     sample = f"{math.ceil(drawn):,} chips"
     return f"Chips to inspect: {sample} every {period:g} days", (
-        _detection("chips drawn each period", drawn, sure, lambda s: -math.expm1(log_miss * s / drawn)),
+        Chart(
+            title="Chance that the run is caught",
+            x=Axis(label="chips drawn each period"),
+            y=_DETECTION,
+            series=(Series(name=f"form {form}", points=((0.0, 0.0), *caught)),),
+            marks=(Mark(x=drawn, y=sure, label=f"{format_quantity(drawn)}: {sure:.4g}", below=True),),
+        ),
         Chart(
             title=f"Largest run that escapes with chance {1 - sure:.4g}",
             x=Axis(label="chips drawn each period", log=True),
             y=Axis(label="X, FLOP", log=True),
-            series=(Series(name=f"X, form {plan.form}", points=_curve(drawn / 10, drawn * 10, escapes)),),
-            marks=(Mark(x=drawn, y=escapes(drawn), label=format_quantity(run, unit="FLOP", digits=3)),),
+            series=(Series(name=f"X, form {form}", points=tuple(escapes)),),
+            marks=(Mark(x=drawn, y=run.flop, label=format_quantity(run.flop, unit="FLOP", digits=3)),),
         ),
         _cost(f"inspectors, at {_CHIPS_PER_INSPECTOR:,} chips a year each", inspectors, sure),
         Calendar(
@@ -68,30 +82,37 @@ def chip_panels(plan: ChipPlan, *, flop: str, days: str, confidence: str) -> Pan
             days=float(_DAYS_PER_YEAR),
             rows=(
                 (f"draw {sample}, by a seed that follows the frame", _every(period, _DAYS_PER_YEAR)),
-                ("a run begun on day 0 ends", (min(float(length), float(_DAYS_PER_YEAR)),)),
+                ("a run begun on day 0 ends", (min(run.days, float(_DAYS_PER_YEAR)),)),
             ),
         ),
     )
 
 
-def item_panels(plan: ItemPlan, *, population: str, missing: str, confidence: str) -> Panels:
+def item_panels(plan: ItemPlan, *, population: int, missing: int, confidence: Fraction) -> Panels:
     """Returns the charts of a sample of items.
 
     Args:
         plan: from :func:`weighbridge.planning.items.plan_items`.
-        population: items in the frame, as typed.
-        missing: items whose absence must be seen, as typed.
-        confidence: probability of detection, as typed.
+        population: items in the frame.
+        missing: items whose absence must be seen.
+        confidence: probability of detection.
     """
-    frame = parse_count(population, name="--population", least=1)
-    gone = parse_count(missing, name="--missing", least=1)
-    chance = parse_fraction(confidence, name="--confidence")
+    frame, gone, chance = population, missing, confidence
+
+    def detection(drawn: int) -> float:
+        if plan.seen == 1:
+            return 1 - hypergeometric_miss(frame, gone, drawn)
+        return -math.expm1(imperfect_log_miss(frame, defective=gone, drawn=drawn, seen=plan.seen))
+
+    # With an imperfect test even the whole frame leaves a doubt; no curve goes beyond it.
+    reach = 1.0 if plan.seen == 1 else detection(frame)
     most = min(frame, 3 * plan.sample)
     sizes = sorted({max(1, round(most * step / _POINTS)) for step in range(1, _POINTS + 1)} | {plan.sample})
 
     def escapes(sample: float) -> float:
         # IAEA's form solved for D; the last items are seen with certainty.
-        return max(1.0, math.log1p(-float(chance)) / math.log1p(-sample / frame)) if sample < frame else 1.0
+        share = plan.seen * sample / frame
+        return max(1.0, math.log1p(-float(chance)) / math.log1p(-share)) if share < 1 else 1.0
 
     return f"Items to inspect: {plan.sample:,} of {frame:,}", (
         Chart(
@@ -101,7 +122,7 @@ def item_panels(plan: ItemPlan, *, population: str, missing: str, confidence: st
             series=(
                 Series(
                     name="exact, without replacement",
-                    points=tuple((float(n), 1 - hypergeometric_miss(frame, gone, n)) for n in sizes),
+                    points=tuple((float(n), detection(n)) for n in sizes),
                 ),
             ),
             marks=(Mark(x=float(plan.sample), y=plan.detection, label=f"{plan.sample:,}", below=True),),
@@ -119,8 +140,9 @@ def item_panels(plan: ItemPlan, *, population: str, missing: str, confidence: st
         ),
         _cost(
             "items drawn",
-            lambda wanted: float(exact_sample(frame, missing=gone, confidence=Fraction(repr(wanted)))),
+            lambda wanted: float(exact_sample(frame, missing=gone, confidence=Fraction(repr(wanted)), seen=plan.seen)),
             float(chance),
+            reach=reach,
         ),
         Calendar(
             title="The sample spread over a year, no item twice",
@@ -135,13 +157,13 @@ def item_panels(plan: ItemPlan, *, population: str, missing: str, confidence: st
     )
 
 
-def snapshot_panels(plan: SnapshotPlan, *, chips: str, days: str) -> Panels:
+def snapshot_panels(plan: SnapshotPlan, *, chips: int, days: float) -> Panels:
     """Returns the charts of a plan of snapshots.
 
     Args:
         plan: from :func:`weighbridge.planning.snapshots.plan_snapshots`.
-        chips: chips of the fleet, as typed.
-        days: length of the period, as typed.
+        chips: chips of the fleet.
+        days: length of the period.
 
     Raises:
         InputError: the plan needs no snapshot.
@@ -151,7 +173,7 @@ def snapshot_panels(plan: SnapshotPlan, *, chips: str, days: str) -> Panels:
             "there is nothing to draw: the fleet cannot reach the threshold, so no snapshot is needed",
             field="--picture",
         )
-    fleet, length = parse_count(chips, name="--chips", least=1), parse_days(days, name="--days")
+    fleet, length = chips, days
     needed, alpha = plan.snapshots, 1 - plan.confidence
     # A share of all chip-time is met for certain: that cannot be drawn as a logarithm.
     log_miss = math.log1p(-min(plan.share, 1 - 1e-12))
@@ -190,10 +212,10 @@ def snapshot_panels(plan: SnapshotPlan, *, chips: str, days: str) -> Panels:
         _cost("snapshots audited", audits, plan.confidence),
         Calendar(
             title=f"The period, at {format_quantity(plan.rate, digits=3)} audited snapshots a chip and day",
-            days=float(length),
+            days=length,
             rows=(
                 (f"a tenth more of the {needed:,} snapshots has fallen due, on average", _every(length / 10, length)),
-                ("claims are fixed in the log; audits are drawn after", (float(length),)),
+                ("claims are fixed in the log; audits are drawn after", (length,)),
             ),
         ),
     )
@@ -217,8 +239,8 @@ def _detection(
     )
 
 
-def _cost(label: str, cost: Callable[[float], float], sure: float) -> Chart:
-    wanted = sorted({*_SURE, sure})
+def _cost(label: str, cost: Callable[[float], float], sure: float, *, reach: float = 1.0) -> Chart:
+    wanted = sorted({*(chance for chance in _SURE if chance < reach), sure})
     return Chart(
         title="What more certainty costs",
         x=_DETECTION,

@@ -2,7 +2,7 @@
 
 A run of H FLOP needs a share b = H / (a T C) of the Prover's C chips (a: FLOP per chip and day). A drawn chip
 of the run holds an incriminating snapshot with probability p_w = 1 - e^(-f T_m). Each period T_m, s chips are
-drawn.
+drawn. The other forms and the worst of all are in ``weighbridge.planning.chip_forms``.
 """
 
 import math
@@ -11,21 +11,22 @@ from fractions import Fraction
 from typing import Final, Literal, get_args
 
 from weighbridge.errors import InputError
-from weighbridge.units import SECONDS_PER_DAY, check_count, check_fraction, check_quantity
+from weighbridge.planning.chip_run import ChipRun, log_missed
 
-__all__ = ["ASSUMPTIONS", "ChipPlan", "Form", "linear_samples", "plan_chips"]
+__all__ = ["ASSUMPTIONS", "ChipPlan", "Form", "assumptions", "linear_samples", "plan_chips", "plan_of"]
 
 Form = Literal["exact", "paper"]
 """``exact``: Eq. 1 as printed. ``paper``: the linear form behind the paper's Table 1, always larger."""
 
+_TWICE: Final = "the guarantee is for runs of at least twice the FLOP given: the first half does not incriminate"
+_ALIKE: Final = "every chip that the Prover can use may be drawn, each as likely, each draw for itself"
 ASSUMPTIONS: Final = (
-    "the guarantee is for runs of at least twice the FLOP given: the first half does not incriminate",
-    "every chip that the Prover can use may be drawn, each as likely, each draw for itself",
+    _TWICE,
+    _ALIKE,
     "a chip whose log is missing or tampered with counts as caught",
     "full utilisation; at utilisation u, give u times the chips' FLOP/s",
 )
 _DAYS_PER_YEAR: Final = 365
-_WORTH_PRINTING: Final = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class ChipPlan:
         notes: what to know before using the figures.
     """
 
-    form: Form
+    form: str
     samples_per_period: float
     samples_per_year: float
     share: float
@@ -84,44 +85,36 @@ def plan_chips(
     """
     if form not in get_args(Form):
         raise InputError(f"{form!r} is not known", field="form", mend="choose exact or paper")
-    check_count(chips, name="chips", least=1)
-    for name, value in (("flop", flop), ("chip-flops", chip_flops), ("days", days), ("period", period)):
-        check_quantity(value, name=name)
-    check_quantity(rate, name="rate")
-    missed = 1 - check_fraction(confidence, name="confidence")
-    # Exact in the decimals that were typed: a run that needs precisely all chips is possible.
-    per_chip = _decimal(chip_flops) * SECONDS_PER_DAY * _decimal(days)
-    exact_share = _decimal(flop) / (per_chip * chips)
-    if exact_share > 1:
-        raise InputError(
-            f"the run is impossible: in {days:g} days it needs {_times(exact_share)} times {chips:,} chips",
-            field="chips",
-            mend="give more chips, more days or a smaller run",
-        )
-    share = float(exact_share)
-    seen = -math.expm1(-rate * period)
+    run = ChipRun(chips=chips, flop=flop, chip_flops=chip_flops, days=days, period=period, rate=rate)
+    share, seen, missed = run.share, run.seen, log_missed(confidence)
     if share * seen >= 1:
         raise InputError(
             "every chip drawn would incriminate the run, so Eq. 1 has no value",
             field="rate",
             mend="one chip per period is enough",
         )
-    log_missed = math.log(missed)
     if share * seen == 0:
         raise InputError("the run is too small against the fleet to compute with", field="flop")
-    periods = days / period
     per_draw = -math.log1p(-share * seen) if form == "exact" else share * seen
-    per_period = -log_missed / per_draw / periods
+    return plan_of(run, form=form, per_period=-missed / per_draw / run.periods, missed=missed)
+
+
+def plan_of(run: ChipRun, *, form: str, per_period: float, missed: float, notes: tuple[str, ...] = ()) -> ChipPlan:
+    """Returns the plan that draws ``per_period`` chips in each period, with ``missed`` = ln(1 - p).
+
+    Raises:
+        InputError: if the figure is beyond arithmetic.
+    """
     if not math.isfinite(per_period):
         raise InputError("the sample is too large to compute with", field="flop")
     return ChipPlan(
         form=form,
         samples_per_period=per_period,
-        samples_per_year=_DAYS_PER_YEAR * per_period / period,
-        share=share,
-        snapshot_probability=seen,
-        chips_in_run=math.ceil(exact_share * chips),
-        notes=_notes(per_period, periods=periods, chips=chips),
+        samples_per_year=_DAYS_PER_YEAR * per_period / run.period,
+        share=run.share,
+        snapshot_probability=run.seen,
+        chips_in_run=run.chips_in_run,
+        notes=_notes(run, per_period, missed=missed) + notes,
     )
 
 
@@ -133,21 +126,36 @@ def linear_samples(*, share: float, snapshot_probability: float, missed: float) 
     return -math.log(missed) / (share * snapshot_probability)
 
 
-def _notes(per_period: float, *, periods: float, chips: int) -> tuple[str, ...]:
-    notes = []
-    if not math.isclose(periods, round(periods), rel_tol=1e-9):
-        notes.append(
-            f"Eq. 1 divides by {periods:.4g} periods; a run overlaps {math.ceil(periods)} draws, of which "
-            f"{math.floor(periods)} follow a complete period"
+def assumptions(run: ChipRun) -> tuple[str, ...]:
+    """Returns what the figures of a run rest on, in words."""
+    tampering = ASSUMPTIONS[2]
+    if run.tampered is not None:
+        tampering = (
+            f"{run.tampered:.4g} of the run's chips have logging switched off; inspecting one shows it with chance "
+            f"{run.tamper_seen:.4g}"
         )
-    if per_period > chips:
-        notes.append("more draws than chips: with replacement; inspecting every chip each period is enough")
+    elif run.tamper_seen < 1:
+        tampering = (
+            f"the Prover switches logging off where that pays; inspecting such a chip shows it with chance "
+            f"{run.tamper_seen:.4g}"
+        )
+    use = ASSUMPTIONS[3] if run.utilisation == 1 else f"the run gets {run.utilisation:.4g} of the chips' FLOP/s"
+    return _TWICE, _ALIKE, tampering, use
+
+
+def _notes(run: ChipRun, per_period: float, *, missed: float) -> tuple[str, ...]:
+    notes = []
+    if not math.isclose(run.periods, round(run.periods), rel_tol=1e-9):
+        notes.append(
+            f"Eq. 1 divides by {run.periods:.4g} periods; a run overlaps {math.ceil(run.periods)} draws, of which "
+            f"{math.floor(run.periods)} follow a complete period"
+        )
+    if per_period > run.chips:
+        all_read = -math.inf if run.seen == 1 else run.periods * run.chips_in_run * math.log1p(-run.seen)
+        if all_read <= missed:
+            notes.append("more draws than chips: with replacement; inspecting every chip each period is enough")
+        else:
+            notes.append(
+                f"more draws than chips: reading every chip each period detects with {-math.expm1(all_read):.4g} only"
+            )
     return tuple(notes)
-
-
-def _times(share: Fraction) -> str:
-    return f"{float(share):.4g}" if share < _WORTH_PRINTING else f"more than {_WORTH_PRINTING:.0e}"
-
-
-def _decimal(value: float) -> Fraction:
-    return Fraction(repr(float(value)))

@@ -1,0 +1,103 @@
+"""``weighbridge plan segments | clones``: what replaying segments detects, and how copied ids show."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from weighbridge.app.console import print_json, print_pairs
+from weighbridge.planning.segments import clone_detection, plan_segments, seed_bits_lost, tolerable_chance
+from weighbridge.units import format_quantity, parse_count, parse_fraction, parse_quantity
+
+__all__ = ["mount"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def mount(app: typer.Typer) -> None:
+    """Adds both commands."""
+    app.command()(segments)
+    app.command()(clones)
+
+
+def segments(
+    *,
+    segments: Annotated[str, typer.Option(help="Segments of the run.", metavar="COUNT")],
+    forged: Annotated[str, typer.Option(help="Forged segments that must be met.", metavar="COUNT")],
+    confidence: Annotated[str | None, typer.Option(help="Probability of detection; or --drawn.", metavar="P")] = None,
+    drawn: Annotated[
+        str | None, typer.Option(help="Segments that are replayed; or --confidence.", metavar="COUNT")
+    ] = None,
+    tries: Annotated[
+        str, typer.Option(help="Seeds that a Prover can try: commitments begun and abandoned.", metavar="COUNT")
+    ] = "1",
+    as_json: Json = False,
+) -> None:
+    r"""How many segments of a transcript to replay, also against a Prover that tries many seeds.
+
+    \b
+    Example: weighbridge plan segments --segments 1000 --forged 10 --confidence 0.95 --tries 100
+    """
+    attempts = parse_count(tries, name="--tries", least=1)
+    plan = plan_segments(
+        parse_count(segments, name="--segments", least=1),
+        forged=parse_count(forged, name="--forged", least=1),
+        confidence=None if confidence is None else parse_fraction(confidence, name="--confidence"),
+        drawn=None if drawn is None else parse_count(drawn, name="--drawn"),
+        tries=attempts,
+    )
+    bits = seed_bits_lost(attempts)
+    # What one draw may miss with, so that the best of all tries escapes no more often than planned.
+    allowed = (
+        None
+        if confidence is None
+        else tolerable_chance(1 - parse_fraction(confidence, name="--confidence"), tries=attempts)
+    )
+    if as_json:
+        print_json(asdict(plan) | {"seed_bits_lost": bits, "tolerable_chance": allowed})
+        return
+    pairs = [
+        ("segments to replay", f"{plan.drawn:,}"),
+        ("detection by an honest draw", format_quantity(plan.detection, digits=6)),
+        (f"against the best of {plan.tries:,} seeds", format_quantity(plan.detection_ground, digits=6)),
+        ("bits of the seed lost to that", format_quantity(bits)),
+        ("share of the run's compute", f"{100 * plan.cost:.4g} %"),
+        ("a single glued joint is met with", format_quantity(plan.joint)),
+    ]
+    if allowed is not None:
+        pairs.append(("one draw may miss with", format_quantity(allowed)))
+    print_pairs(
+        "Segments to replay",
+        pairs=pairs,
+        notes=(
+            "segments are drawn after the transcript was committed; a beacon round named before leaves nothing to try",
+            "test all joints cheaply: replaying a few segments rarely meets a single one",
+        ),
+    )
+
+
+def clones(
+    *,
+    clones: Annotated[str, typer.Option(help="Ids that several devices carry.", metavar="COUNT")],
+    inspected: Annotated[str, typer.Option(help="Chance that a given device is inspected.", metavar="SHARE")],
+    copies: Annotated[str, typer.Option(help="Devices that carry each such id.", metavar="COUNT")] = "2",
+    as_json: Json = False,
+) -> None:
+    r"""How likely an inspection meets two devices with the same id.
+
+    \b
+    Example: weighbridge plan clones --clones 1000 --inspected 0.1
+    """
+    found = clone_detection(
+        parse_count(clones, name="--clones", least=1),
+        inspected=parse_quantity(inspected, name="--inspected", positive=False),
+        copies=parse_count(copies, name="--copies", least=2),
+    )
+    if as_json:
+        print_json({"detection": found})
+        return
+    print_pairs(
+        "Copied ids",
+        pairs=[("two devices with one id are met with", format_quantity(found, digits=6))],
+        notes=("fresh challenges to all chips at the same time find every copy; one after another they do not",),
+    )

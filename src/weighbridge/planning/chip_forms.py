@@ -1,0 +1,241 @@
+"""The chip plan in every form and against every way round it that Shavit names; the worst of them is the plan.
+
+| form | what it is |
+|---|---|
+| exact | Eq. 1 as printed |
+| paper | the linear form behind Table 1 |
+| without-replacement | s different chips each period: P(miss) = E[C(C-K, s) / C(C, s)], K ~ Binomial(ceil c, p_w) |
+| persistent | logs are kept, and read also at the first draw after the run's end: R = ceil(T / T_m) draws miss with
+  prod over r = 1..R of (1 - b (1 - e^(-f min(r T_m, T))))^s |
+| stretched | fewer chips for k times as long (appendix C.1): P(miss) = (1 - b p_w / k)^(k s) |
+| spread | more chips for less time t (appendix C.2, Theorem 1): share b T / t, p_w = 1 - e^(-f t) |
+| relayed | m legs, each on chips of its own: share m b a period of m legs, p_w of a leg's time |
+| colluding | Provers that pool their chips are one Prover with all of them, who may stretch too |
+
+As k grows the stretched form tends to the linear one, so Table 1's rounding up is what stretching forces.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final, Literal, get_args
+
+from weighbridge.errors import InputError
+from weighbridge.planning.chip_run import ChipRun, log_missed
+from weighbridge.planning.chips import ChipPlan, plan_of
+from weighbridge.planning.imperfect import imperfect_log_miss
+from weighbridge.statistics import hypergeometric_log_miss
+from weighbridge.units import check_count, check_quantity
+
+__all__ = [
+    "AnyForm",
+    "ChipForms",
+    "every_form",
+    "in_form",
+    "persistent_detection",
+    "plain_detection",
+    "spread_detection",
+    "stretched_detection",
+    "without_replacement_detection",
+]
+
+AnyForm = Literal["exact", "paper", "without-replacement", "persistent", "stretched", "spread", "relayed", "colluding"]
+# Where figures tie, an adversary says more than a formula.
+_ORDER: Final[tuple[AnyForm, ...]] = (
+    "colluding", "stretched", "without-replacement", "persistent", "spread", "relayed", "exact", "paper",
+)  # fmt: skip
+_CHOICES: Final = 33  # lengths and numbers of legs that the worst case is looked for among
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChipForms:
+    """The plan in every form.
+
+    Attributes:
+        worst: the largest sample of all forms: the plan that holds against every Prover considered.
+        plans: each form's plan.
+        not_counted: forms that were not counted, each with the reason.
+    """
+
+    worst: ChipPlan
+    plans: Mapping[str, ChipPlan]
+    not_counted: Mapping[str, str]
+
+
+def every_form(
+    run: ChipRun, *, confidence: float | Fraction, stretch: float | None = None, pooled: int | None = None
+) -> ChipForms:
+    """Returns the plan in every form, and the worst of them.
+
+    Args:
+        run: the run to be caught.
+        confidence: p, wanted probability of detection.
+        stretch: largest factor k by which a run may be stretched; without limit if not given.
+        pooled: chips of all Provers that may collude, those of ``run`` included.
+
+    Raises:
+        InputError: if a form has no answer: the plan would hold against some Provers only.
+    """
+    plans: dict[str, ChipPlan] = {}
+    not_counted: dict[str, str] = {}
+    for form in get_args(AnyForm):
+        if form == "colluding" and pooled is None:
+            not_counted[form] = "the chips of all Provers that may collude were not given"
+            continue
+        plans[form] = in_form(form, run, confidence=confidence, stretch=stretch, pooled=pooled)
+    worst = max(_ORDER, key=lambda form: plans[form].samples_per_period if form in plans else -1.0)
+    return ChipForms(worst=plans[worst], plans=plans, not_counted=not_counted)
+
+
+def in_form(
+    form: AnyForm,
+    run: ChipRun,
+    *,
+    confidence: float | Fraction,
+    stretch: float | None = None,
+    pooled: int | None = None,
+) -> ChipPlan:
+    """Returns the plan in one form.
+
+    Raises:
+        InputError: if the form is not known, the run impossible, or no sample is enough.
+    """
+    missed = log_missed(confidence)
+    notes: tuple[str, ...] = ()
+    if form == "colluding":
+        if pooled is None or check_count(pooled, name="pooled", least=1) < run.chips:
+            raise InputError("is needed, and counts the Prover's own chips too", field="pooled")
+        run = replace(run, chips=pooled)
+        notes = (f"drawn among all {pooled:,} chips of the Provers that may collude",)
+    if stretch is not None and check_quantity(stretch, name="stretch") < 1:
+        raise InputError(f"{stretch:g} is below 1", field="stretch", mend="2 is a run twice as long")
+    forms: dict[str, Callable[[ChipRun, float], float]] = {
+        "exact": lambda run, missed: missed / _log_miss(run, run.share * run.seen) / run.periods,
+        "paper": lambda run, missed: -missed / (run.share * run.seen) / run.periods,
+        "without-replacement": _without_replacement,
+        "persistent": lambda run, missed: missed / _persistent_log_miss(run, run.draws),
+        "stretched": lambda run, missed: _stretched(run, missed, stretch),
+        "spread": _spread,
+        "relayed": _relayed,
+        "colluding": lambda run, missed: _stretched(run, missed, stretch),
+    }
+    if form not in forms:
+        raise InputError(f"{form!r} is not known", field="form", mend=f"choose one of {', '.join(forms)}")
+    return plan_of(run, form=form, per_period=forms[form](run, missed), missed=missed, notes=notes)
+
+
+def plain_detection(run: ChipRun, *, samples: float, periods: float) -> float:
+    """Probability of detection of Eq. 1's model over ``periods`` draws: 1 - (1 - b p_w)^(s periods)."""
+    return -math.expm1(samples * periods * _log_miss(run, run.share * run.seen))
+
+
+def persistent_detection(run: ChipRun, *, samples: float, periods: int) -> float:
+    """Probability of detection if logs are kept: 1 - prod over r = 1..R of (1 - b (1 - e^(-f r T_m)))^s.
+
+    ``periods`` is R: with ceil(T / T_m) the last draw may come after the run's end, with floor(T / T_m) all come
+    before it.
+    """
+    return -math.expm1(samples * _persistent_log_miss(run, check_count(periods, name="periods", least=1)))
+
+
+def without_replacement_detection(run: ChipRun, *, samples: int) -> float:
+    """Probability that one draw of ``samples`` different chips catches the run."""
+    return -math.expm1(_different_log_miss(run, samples))
+
+
+def stretched_detection(run: ChipRun, *, samples: float, stretch: float) -> float:
+    """Probability of detection over a run's whole length if it takes ``stretch`` times as long on fewer chips.
+
+    1 - (1 - b p_w / k)^(k s T / T_m); an infinite stretch gives 1 - e^(-b p_w s T / T_m).
+    """
+    return -math.expm1(samples * run.periods * _stretched_log_miss(run, stretch))
+
+
+def spread_detection(run: ChipRun, *, samples: float, days: float) -> float:
+    """Probability that one draw catches the run if it takes only ``days`` on more chips (Theorem 1).
+
+    Raises:
+        InputError: if there are not that many chips.
+    """
+    return -math.expm1(samples * _spread_log_miss(run, check_quantity(days, name="days")))
+
+
+def _log_miss(run: ChipRun, chance: float) -> float:
+    if chance >= 1:
+        raise InputError(
+            "every chip drawn would incriminate the run, so Eq. 1 has no value",
+            field="rate",
+            mend="one chip per period is enough",
+        )
+    if chance == 0:
+        raise InputError("the run is too small against the fleet to compute with", field="flop")
+    return math.log1p(-chance)
+
+
+def _persistent_log_miss(run: ChipRun, periods: int) -> float:
+    if run.log_days is not None:
+        return periods * _log_miss(run, run.share * run.seen)  # what does not last cannot be kept
+    per_period = (run.seen_after(min(r * run.period, run.days)) for r in range(1, periods + 1))
+    return math.fsum(_log_miss(run, run.share * seen) for seen in per_period)
+
+
+def _without_replacement(run: ChipRun, missed: float) -> float:
+    """Returns the smallest whole number of different chips that is enough over T / T_m draws."""
+    wanted = missed / run.periods
+    if _different_log_miss(run, run.chips) > wanted:
+        raise InputError(
+            f"reading every chip each period would detect with "
+            f"{-math.expm1(run.periods * _different_log_miss(run, run.chips)):.6g} only",
+            field="rate",
+            mend="take more snapshots per chip and day, or ask for less",
+        )
+    low, high = 0, run.chips
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _different_log_miss(run, middle) <= wanted else (middle, high)
+    return float(high)
+
+
+def _different_log_miss(run: ChipRun, samples: int) -> float:
+    # Which of the run's chips hold a snapshot and which are drawn may be decided in either order.
+    if run.seen == 1:
+        return hypergeometric_log_miss(run.chips, run.chips_in_run, samples)
+    return imperfect_log_miss(run.chips, defective=run.chips_in_run, drawn=samples, seen=run.seen)
+
+
+def _stretched(run: ChipRun, missed: float, stretch: float | None) -> float:
+    if stretch is None:
+        return -missed / (run.share * run.seen) / run.periods
+    return missed / _stretched_log_miss(run, stretch) / run.periods
+
+
+def _stretched_log_miss(run: ChipRun, stretch: float) -> float:
+    chance = run.share * run.seen
+    return -chance if stretch == math.inf else stretch * _log_miss(run, chance / stretch)
+
+
+def _spread(run: ChipRun, missed: float) -> float:
+    # The Prover's worst for us, looked for rather than quoted from the theorem: from all chips at once to T.
+    shortest = run.share * run.days
+    lengths = [shortest * (run.days / shortest) ** (i / (_CHOICES - 1)) for i in range(1, _CHOICES - 1)]
+    return max(missed / _spread_log_miss(run, days) for days in [*lengths, run.days])
+
+
+def _spread_log_miss(run: ChipRun, days: float) -> float:
+    share = run.share * run.days / days
+    if share > 1:
+        raise InputError(f"in {days:g} days the run needs {share:.4g} times the chips", field="days")
+    seen = run.seen_after(min(days, run.log_window))
+    return max(1.0, days / run.period) * _log_miss(run, share * seen)
+
+
+def _relayed(run: ChipRun, missed: float) -> float:
+    # Legs within one period: more would be the same again in the next.
+    most = min(_CHOICES, math.floor(1 / run.share))
+    span = min(run.period, run.days)
+    return max(
+        missed
+        / (max(1.0, run.periods) * _log_miss(run, legs * run.share * run.seen_after(min(span / legs, run.log_window))))
+        for legs in range(1, most + 1)
+    )

@@ -1,0 +1,262 @@
+"""The plan commands beyond chips: JSON for programs, tables for people, refusals in one sentence."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from weighbridge.app.plan_commands import app
+from weighbridge.errors import InputError
+
+EPOCH = os.environ.get("WEIGHBRIDGE_EPOCH", "")
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+def figures(*words: str, status: int = 0) -> dict[str, Any]:
+    result = run(*words, "--json")
+    assert result.exit_code == status, result.output
+    found = json.loads(result.stdout)
+    assert isinstance(found, dict)
+    shown = run(*words)
+    assert shown.exit_code == status
+    assert shown.stdout
+    return found
+
+
+def refused(*words: str) -> str:
+    result = run(*words, "--json")
+    assert result.exit_code != 0
+    assert result.stdout == ""
+    assert isinstance(result.exception, InputError), result.output
+    return str(result.exception)
+
+
+ITEMS = ("items", "--population", "1e4", "--missing", "100")
+
+
+def test_items_with_an_imperfect_test() -> None:
+    found = figures(*ITEMS, "--confidence", "0.9", "--seen", "0.5")
+    assert found["sample"] > figures(*ITEMS, "--confidence", "0.9")["sample"] == 227
+    assert (found["seen"], found["jaech"]) == (0.5, None)
+    assert "testing every item" in refused(*ITEMS[:3], "--missing", "1", "--confidence", "0.9", "--seen", "0.5")
+    for wrong in ("0", "1.1", "nan"):
+        assert "--seen" in refused(*ITEMS, "--confidence", "0.9", "--seen", wrong)
+
+
+def test_items_drawn_month_by_month() -> None:
+    found = figures("items", "--population", "3e6", "--missing", "1000", "--drawn", "575")
+    assert found["detection"] == pytest.approx(0.17446, abs=5e-6)
+    assert found["draws"] == 12
+    assert figures(*ITEMS, "--drawn", "0")["expected_draws"] is None
+    assert "exactly one" in refused(*ITEMS)
+    assert "exactly one" in refused(*ITEMS, "--drawn", "5", "--confidence", "0.9")
+    assert "impossible" in refused(*ITEMS, "--drawn", "1e5")
+
+
+SNAPSHOTS = ("snapshots", "--chips", "4000", "--chip-flops", "1e15", "--days", "30", "--limit", "1e24")
+
+
+def test_cost_of_snapshots() -> None:
+    found = figures(
+        *SNAPSHOTS, "--freeze-seconds", "1.6", "--together", "4000", "--anchor-bytes", "5TB", "--stride", "10"
+    )
+    cost = found["cost"]
+    assert (cost["triggers"], cost["anchor_bytes"], cost["replayed_steps"]) == (30, 150 * 10**12, 600)
+    assert cost["stall"] == pytest.approx(4_000 * 30 / 120_000 * 1.6 / 86_400)
+    assert cost["chip_hours_lost"] == pytest.approx(30 * 1.6 * 4_000 / 3_600, rel=1e-4)
+    many = figures(*SNAPSHOTS, "--freeze-seconds", "1.6", "--per-trigger", "100")["cost"]
+    assert many["chip_freezes"] == 3_000
+    assert "cost" not in figures(*SNAPSHOTS)
+
+
+def test_a_share_of_the_chips_read() -> None:
+    found = figures(*SNAPSHOTS, "--share-read", "0.1")
+    hidden = 1e24 / (1e15 * 86_400)
+    assert found["share_read"] == 0.1
+    assert found["rate_concentrated"] > found["rate_exposure"] / 0.1
+    from weighbridge.statistics import concentrated_chip_time
+
+    assert concentrated_chip_time(0.1, found["rate_concentrated"], 30, 0.05) == pytest.approx(hidden)
+    assert figures("snapshots", "--chips", "4", "--chip-flops", "1e15", "--days", "30", "--limit", "1e24",
+                   "--share-read", "0.1")["rate_concentrated"] == 0  # fmt: skip
+    assert "read more than" in refused(*SNAPSHOTS, "--share-read", "0.001")
+    assert "unexplained" in refused(*SNAPSHOTS, "--share-read", "0.1", "--unexplained", "1")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--together", "10"), "--freeze-seconds"),
+        (("--anchor-bytes", "5TB"), "--freeze-seconds"),
+        (("--freeze-seconds", "0"), "--freeze-seconds"),
+        (("--freeze-seconds", "1", "--together", "5000"), "together"),
+        (("--step-seconds", "10"), "each other"),
+        (("--share-read", "1.5"), "share-read"),
+    ],
+)
+def test_snapshots_refuse_in_words(options: tuple[str, ...], words: str) -> None:
+    assert words in refused(*SNAPSHOTS, *options)
+
+
+FLEET = """name,h100e,chips,status
+"Large, Inc.",5000,5000,Existing
+"Middle
+of nowhere",800,1000,Existing
+Small,200,250,Existing
+Later,9000,9000,Planned
+Unknown,,,Existing
+"""
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> str:
+    path = tmp_path / "fleet.csv"
+    path.write_text(FLEET)
+    return str(path)
+
+
+def test_sites_of_a_fleet(fleet: str) -> None:
+    words = ("sites", "--fleet", fleet, "--visits", "2", "--missing", "100", "--only", "status=Existing")
+    found = figures(*words, "--skip-unsized", "--chips-column", "chips")
+    assert [visit["site"] for visit in found["visits"]] == ["Large, Inc.", "Middle of nowhere", "Small"]
+    assert [visit["visited"] for visit in found["visits"]] == pytest.approx([1, 0.8, 0.2])
+    assert (found["census"], found["unsized"], found["worst_site"]) == (1, 1, "Small")
+    assert found["frame"][2] == {"above": 1_000.0, "sites": 1, "share": pytest.approx(5_000 / 6_000)}
+    assert "line 7: h100e" in refused(*words)
+    assert "there is no such column" in refused(*words, "--size-column", "size")
+    assert "is not COLUMN=VALUE" in refused(*words[:-1], "status")
+    assert "has no sites" in refused(*words[:-1], "status=Gone")
+
+
+def test_equal_sites() -> None:
+    words = ("sites", "--sites", "560", "--visits", "40", "--missing", "163")
+    found = figures(*words, "--site-size", "2000", "--drawn", "60")
+    assert found["detection"] == pytest.approx(0.07103, abs=5e-6)
+    assert found["person_days"] == pytest.approx(40 * 12_767 / 3_042)
+    assert "--site-size and --drawn" in refused(*words)
+    assert "--fleet or --sites" in refused("sites", "--visits", "1", "--missing", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name\nx\n", "no such column"), ("name,h100e\nx\n", "cells"), ("name,h100e\nx,-1\n", "negative"),
+        ("\xff", "column"),
+    ],
+)  # fmt: skip
+def test_broken_tables_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_text(text)
+    assert words in refused("sites", "--fleet", str(path), "--visits", "1", "--missing", "1")
+    path.write_bytes(b"name,h100e\n\xff,1\n")
+    assert "UTF-8" in refused("sites", "--fleet", str(path), "--visits", "1", "--missing", "1")
+    assert "no such file" in refused("sites", "--fleet", str(path) + "x", "--visits", "1", "--missing", "1")
+
+
+@pytest.mark.skipif(not EPOCH, reason="WEIGHBRIDGE_EPOCH names no folder with Epoch AI's data")
+def test_the_frame_of_known_clusters() -> None:
+    """Epoch AI, GPU Clusters, snapshot of October 2025, CC BY 4.0."""
+    found = figures(
+        "sites", "--fleet", f"{EPOCH}/gpu_clusters_2025-10.csv", "--name-column", "Name", "--size-column",
+        "H100 equivalents", "--only", "Status=Existing", "--skip-unsized", "--visits", "300", "--missing", "163",
+    )  # fmt: skip
+    assert len(found["visits"]) == 574
+    assert [one["sites"] for one in found["frame"]] == [560, 329, 163, 33, 5]
+    assert [one["share"] for one in found["frame"][2:]] == pytest.approx([0.961, 0.744, 0.407], abs=5e-4)
+    assert found["census"] == 163
+
+
+def test_timeliness(fleet: str) -> None:
+    found = figures("timeliness", "--flop", "1e24", "--sizes", "16,1000", "--period", "30")
+    assert [site["days"] for site in found["sites"]] == pytest.approx([730.7, 11.69], abs=0.05)
+    assert [site["regime"] for site in found["sites"]] == ["yearly", "continuous"]
+    assert found["sites"][1]["warning_days"] < 0
+    assert figures("timeliness", "--flop", "1e25", "--days", "180")["significant_quantity"] == 1_626
+    named = figures("timeliness", "--flop", "1e24", "--fleet", fleet, "--skip-unsized")
+    assert [site["name"] for site in named["sites"]][:2] == ["Large, Inc.", "Middle of nowhere"]
+    assert "empty part" in refused("timeliness", "--flop", "1e24", "--sizes", "16,,1")
+    assert "--sizes" in refused("timeliness", "--flop", "1e24", "--sizes", "0")
+
+
+def test_segments() -> None:
+    found = figures("segments", "--segments", "1000", "--forged", "10", "--confidence", "0.95", "--tries", "100")
+    assert found["detection_ground"] >= 0.95
+    assert found["tolerable_chance"] == pytest.approx(0.0005)
+    given = figures("segments", "--segments", "1000", "--forged", "50", "--drawn", "58")
+    assert given["detection"] == pytest.approx(0.95337, abs=5e-6)
+    assert given["tolerable_chance"] is None
+    for wrong in (("--confidence", "0.9", "--drawn", "1"), (), ("--drawn", "2000")):
+        refused("segments", "--segments", "1000", "--forged", "10", *wrong)
+
+
+def test_clones() -> None:
+    assert figures("clones", "--clones", "1000", "--inspected", "0.01")["detection"] == pytest.approx(0.0952, abs=5e-5)
+    assert "inspected" in refused("clones", "--clones", "1000", "--inspected", "1.5")
+
+
+def test_sequential() -> None:
+    found = figures("sequential", "wald", "--honest", "0.01", "--hidden", "0.05")
+    assert (found["kind"], found["fixed_draws"]) == ("wald", 181)
+    assert found["points"][1]["expected_draws"] < 181
+    assert found["stop_rule"][-1]["accept"] + 1 == found["stop_rule"][-1]["alarm"]
+    groups = figures("sequential", "groups", "--honest", "0.02", "--hidden", "0.08", "--looks", "4")
+    assert [look["draws"] for look in groups["stop_rule"]][-1] == groups["most_draws"]
+    assert len(groups["stop_rule"]) == 4
+    own = figures(
+        "sequential", "groups", "--honest", "0", "--hidden", "0.08", "--looks", "20,40", "--spending", "pocock"
+    )
+    assert [look["draws"] for look in own["stop_rule"]] == [20, 40]
+    assert "--spending" in refused(
+        "sequential", "groups", "--honest", "0", "--hidden", "0.1", "--looks", "2", "--spending", "x"
+    )
+    assert "hidden" in refused("sequential", "wald", "--honest", "0.1", "--hidden", "0.05")
+
+
+def test_balance_of_chips(tmp_path: Path) -> None:
+    words = ("balance", "chips", "--beginning", "1000", "--received", "200", "--shipped", "50")
+    assert figures(*words, "--counted", "1150")["unaccounted"] == 0
+    found = figures(*words, "--counted", "1149", "--taken-on", "2027-06-01", status=1)
+    assert (found["unaccounted"], found["report_due"]) == (1, "2027-07-01")
+    path = tmp_path / "consignments.csv"
+    path.write_text("consignment,shipped,received\nA-1,100,99\nA-2,100,101\n")
+    netted = figures(*words, "--counted", "1150", "--consignments", str(path), status=1)
+    assert [one["difference"] for one in netted["differences"]] == [1, -1]
+    assert "such as 2027" in refused(*words, "--counted", "1150", "--taken-on", "yesterday")
+
+
+def test_balance_of_flop() -> None:
+    words = ("balance", "flop", "--declared", "1e26", "--sigma", "2e24", "--hidden", "1e25")
+    assert figures(*words, "--evidence", "1e26")["sigma_needed"] == pytest.approx(3.04e24, rel=1e-3)
+    assert figures(*words, "--evidence", "1.05e26", status=1)["alarm"] is True
+    assert "--sigma" in refused("balance", "flop", "--declared", "1", "--evidence", "1", "--sigma", "0")
+
+
+def test_balance_over_periods(tmp_path: Path) -> None:
+    words = ("balance", "periods")
+    quick = ("--histories", "2000")
+    empty = figures(*words, "--periods", "12", *quick)
+    assert (empty["sums"], empty["alarm"]) == (None, None)
+    path = tmp_path / "months.csv"
+    rows = [f"2027-{month:02},{1.015e26 if month > 6 else 1e26},1e26,1e24" for month in range(1, 13)]
+    path.write_text("period,evidence,declared,sigma\n" + "\n".join(rows) + "\n")
+    found = figures(*words, str(path), "--periods", "24", *quick, status=1)
+    assert found["alarm"] == "2027-11"  # five months at 1.5 sigma, one above k each
+    assert [one["sum"] for one in found["sums"]][5:8] == pytest.approx([0, 1, 2])
+    assert "--periods" in refused(*words)
+    assert "in the file already" in refused(*words, str(path), "--periods", "3")
+    assert "too few" in refused(*words, "--periods", "12", "--histories", "1000", "--alpha", "0.0001")
+
+
+def test_balance_of_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("item,operator,inspector\na,10,9\nb,11,11\nc,12,10\n")
+    found = figures("balance", "pairs", str(path), "--population", "300", status=1)
+    assert found["difference"] == pytest.approx(300)
+    assert figures("balance", "pairs", str(path), "--population", "300", "--item-sigma", "5")["alarm"] is False
+    assert "population" in refused("balance", "pairs", str(path), "--population", "2")
