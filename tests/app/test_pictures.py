@@ -55,6 +55,13 @@ def test_chips_curves(form: AnyForm) -> None:
     assert len(calendar.rows[0][1]) == 12
 
 
+def test_a_curve_ends_where_no_sample_is_enough() -> None:
+    # Every chip read each period catches this run with 0.62 at most.
+    run = replace(RUN, chips=1000, flop=2.592e21, rate=0.0325)
+    panels = chip_panels(in_form("without-replacement", run, confidence=0.6), run=run, confidence=Fraction(3, 5))
+    assert 0.6 <= max(wanted for _, wanted in chart(panels, 0).series[0].points) < 0.65
+
+
 def test_eq_1_by_hand() -> None:
     panels = chip_panels(in_form("exact", RUN, confidence=NINE_TENTHS), run=RUN, confidence=NINE_TENTHS)
     for drawn, detection in chart(panels, 0).series[0].points:
@@ -79,6 +86,8 @@ def test_snapshots_curves() -> None:
         assert (hidden <= 1e24) == (drawn >= plan.snapshots)
     (mark,) = chart(panels, 2).marks
     assert mark.y == plan.snapshots
+    costs = chart(snapshot_panels(plan, chips=4000, days=30, lost_hours=60.0), 2)
+    assert costs.marks[0].y == pytest.approx(60) and "chip-hours" in costs.y.label
     alone = plan_snapshots(4000, chip_flops=1e15, days=30, limit=1e24)
     first = chart(snapshot_panels(alone, chips=4000, days=30), 0)
     assert first.marks[0].y == pytest.approx(1 - (1 - alone.share) ** 30)

@@ -3,6 +3,7 @@
 Every curve is computed by the functions that made the plan, asked again for other probabilities or other runs.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -57,23 +58,23 @@ def chip_panels(
 
     most = min(10 * run.flop, run.flop / run.share * (1 - 1e-9))
     sizes = sorted({run.flop * 10 ** (step / 12 - 1) for step in range(25)} | {most, run.flop})
-    escapes = [(again(flop, confidence).samples_per_period, flop) for flop in sizes if flop <= most]
+    needs = _answered([flop for flop in sizes if flop <= most], lambda flop: again(flop, confidence).samples_per_period)
     chances = sorted({*(round(step / 20, 2) for step in range(1, 20)), *_SURE, sure})
-    caught = [(again(run.flop, Fraction(repr(wanted))).samples_per_period, wanted) for wanted in chances]
+    takes = _answered(chances, lambda wanted: again(run.flop, Fraction(repr(wanted))).samples_per_period)
     sample = f"{math.ceil(drawn):,} chips"
     return f"Chips to inspect: {sample} every {period:g} days", (
         Chart(
             title="Chance that the run is caught",
             x=Axis(label="chips drawn each period"),
             y=_DETECTION,
-            series=(Series(name=f"form {form}", points=((0.0, 0.0), *caught)),),
+            series=(Series(name=f"form {form}", points=((0.0, 0.0), *((drawn, wanted) for wanted, drawn in takes))),),
             marks=(Mark(x=drawn, y=sure, label=f"{format_quantity(drawn)}: {sure:.4g}", below=True),),
         ),
         Chart(
             title=f"Largest run that escapes with chance {1 - sure:.4g}",
             x=Axis(label="chips drawn each period", log=True),
             y=Axis(label="X, FLOP", log=True),
-            series=(Series(name=f"X, form {form}", points=tuple(escapes)),),
+            series=(Series(name=f"X, form {form}", points=tuple((drawn, flop) for flop, drawn in needs)),),
             marks=(Mark(x=drawn, y=run.flop, label=format_quantity(run.flop, unit="FLOP", digits=3)),),
         ),
         _cost(f"inspectors, at {_CHIPS_PER_INSPECTOR:,} chips a year each", inspectors, sure),
@@ -157,13 +158,14 @@ def item_panels(plan: ItemPlan, *, population: int, missing: int, confidence: Fr
     )
 
 
-def snapshot_panels(plan: SnapshotPlan, *, chips: int, days: float) -> Panels:
+def snapshot_panels(plan: SnapshotPlan, *, chips: int, days: float, lost_hours: float | None = None) -> Panels:
     """Returns the charts of a plan of snapshots.
 
     Args:
         plan: from :func:`weighbridge.planning.snapshots.plan_snapshots`.
         chips: chips of the fleet.
         days: length of the period.
+        lost_hours: chip-hours that the plan's freezes cost; without them the price is counted in snapshots.
 
     Raises:
         InputError: the plan needs no snapshot.
@@ -209,7 +211,9 @@ def snapshot_panels(plan: SnapshotPlan, *, chips: int, days: float) -> Panels:
             ),
             marks=(Mark(x=float(needed), y=hidden[needed], label=f"{needed:,} snapshots"),),
         ),
-        _cost("snapshots audited", audits, plan.confidence),
+        _cost("snapshots audited", audits, plan.confidence)
+        if lost_hours is None
+        else _cost("chip-hours lost to freezes", lambda wanted: audits(wanted) / needed * lost_hours, plan.confidence),
         Calendar(
             title=f"The period, at {format_quantity(plan.rate, digits=3)} audited snapshots a chip and day",
             days=length,
@@ -224,6 +228,15 @@ def snapshot_panels(plan: SnapshotPlan, *, chips: int, days: float) -> Panels:
 def _curve(low: float, high: float, value: Callable[[float], float]) -> tuple[tuple[float, float], ...]:
     places = [low * (high / low) ** (step / _POINTS) for step in range(_POINTS + 1)]
     return tuple((place, value(place)) for place in places)
+
+
+def _answered(places: Sequence[float], value: Callable[[float], float]) -> tuple[tuple[float, float], ...]:
+    """Returns the curve where there is one: for some probabilities beyond the plan's own no sample is enough."""
+    found = []
+    for place in places:
+        with contextlib.suppress(InputError):
+            found.append((place, value(place)))
+    return tuple(found)
 
 
 def _detection(
@@ -245,7 +258,7 @@ def _cost(label: str, cost: Callable[[float], float], sure: float, *, reach: flo
         title="What more certainty costs",
         x=_DETECTION,
         y=Axis(label=label),
-        series=(Series(name=label, points=tuple((p, cost(p)) for p in wanted)),),
+        series=(Series(name=label, points=_answered(wanted, cost)),),
         marks=(Mark(x=sure, y=cost(sure), label=f"{sure:.4g}", below=True),),
     )
 

@@ -146,7 +146,8 @@ def snapshots(
             0.0 if plan.snapshots == 0 else concentrated_rate(read, chip_days=hidden, period=period, confidence=sure)
         )
     extras = _Extras(replayed=replayed, cost=cost, concentrated=concentrated, share_read=read)
-    draw(picture, snapshot_panels, plan, chips=fleet, days=period)
+    lost_hours = None if cost is None else cost.chip_hours_lost
+    draw(picture, snapshot_panels, plan, chips=fleet, days=period, lost_hours=lost_hours)
     if as_json:
         more: dict[str, object] = {"limit": threshold, "rule": rule, "replay_share": replayed}
         if cost is not None:
