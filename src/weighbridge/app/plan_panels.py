@@ -213,7 +213,11 @@ def snapshot_panels(plan: SnapshotPlan, *, chips: int, days: float, lost_hours: 
         ),
         _cost("snapshots audited", audits, plan.confidence)
         if lost_hours is None
-        else _cost("chip-hours lost to freezes", lambda wanted: audits(wanted) / needed * lost_hours, plan.confidence),
+        else _cost(
+            "chip-hours lost to freezes, to first order",
+            lambda wanted: audits(wanted) / needed * lost_hours,
+            plan.confidence,
+        ),
         Calendar(
             title=f"The period, at {format_quantity(plan.rate, digits=3)} audited snapshots a chip and day",
             days=length,
