@@ -74,6 +74,12 @@ def test_inspectors_of_footnote_5() -> None:
     assert "232" in run("chips", world).stdout
 
 
+def test_a_run_that_every_draw_gives_away_has_no_figure_in_any_form() -> None:
+    all_chips = CHIPS | {"--chips": "1000", "--flop": "2.592e24", "--rate": "10"}
+    for form in ((), ("--form", "exact"), ("--form", "paper")):
+        assert "no value" in refused("chips", all_chips, *form)
+
+
 def test_options_of_the_run() -> None:
     half = figures("chips", CHIPS | {"--utilisation": "0.5"}, "--form", "exact")
     assert half["samples_per_year"] == pytest.approx(6_619.58, rel=5e-6)

@@ -35,6 +35,8 @@ def test_every_vector() -> None:
         assert plan.sample <= plan.iaea <= plan.sample + 3, row
         assert plan.jaech is not None
         assert plan.sample <= plan.jaech <= plan.sample + 1, row
+    worst = plan_items(10**7, missing=10**4, confidence=0.99)
+    assert worst.iaea == worst.sample + 3
 
 
 def test_the_hard_boundary() -> None:

@@ -50,6 +50,15 @@ def test_many_chips_a_trigger_stall_less_and_count_once() -> None:
     assert all_.chip_hours_lost == one.chip_hours_lost
 
 
+def test_a_trigger_that_touches_many_jobs_stops_them_all() -> None:
+    def waiting(together: int, per_trigger: int) -> float:
+        cost = snapshot_cost(10, chips=1_000, days=1, freeze_seconds=86.4, together=together, per_trigger=per_trigger)
+        return cost.stall * 100_000  # 10 triggers of a thousandth of a day
+
+    assert [waiting(1, 1), waiting(1, 100), waiting(100, 1)] == pytest.approx([1, 100, 100])
+    assert [waiting(100, 5), waiting(100, 50), waiting(600, 2)] == pytest.approx([500, 1_000, 1_000])
+
+
 def test_anchors_and_steps() -> None:
     cost = snapshot_cost(30, chips=4_000, days=30, freeze_seconds=1.6, anchor_bytes=5 * 10**12, stride=10)
     assert (cost.anchor_bytes, cost.replayed_steps) == (150 * 10**12, 600)

@@ -14,7 +14,6 @@ from weighbridge.units import parse_fraction, parse_quantity
 __all__ = ["parse_list", "parse_share", "read_fleet", "read_table"]
 
 _LARGEST_TABLE: Final = 64 << 20
-_LONGEST_CELL: Final = 1 << 20
 
 
 def parse_share(text: str, *, name: str) -> Fraction:
@@ -52,7 +51,6 @@ def read_table(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, d
         raise InputError("there is no such file", where=path)
     if path.stat().st_size > _LARGEST_TABLE:
         raise InputError("is larger than 64 MiB", where=path)
-    csv.field_size_limit(_LONGEST_CELL)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)

@@ -112,7 +112,7 @@ def in_form(
         raise InputError(f"{stretch:g} is below 1", field="stretch", mend="2 is a run twice as long")
     forms: dict[str, Callable[[ChipRun, float], float]] = {
         "exact": lambda run, missed: missed / _log_miss(run, run.share * run.seen) / run.periods,
-        "paper": lambda run, missed: -missed / (run.share * run.seen) / run.periods,
+        "paper": _linear,
         "without-replacement": _without_replacement,
         "persistent": lambda run, missed: missed / _persistent_log_miss(run, run.draws),
         "stretched": lambda run, missed: _stretched(run, missed, stretch),
@@ -178,6 +178,11 @@ def _persistent_log_miss(run: ChipRun, periods: int) -> float:
         return periods * _log_miss(run, run.share * run.seen)  # what does not last cannot be kept
     per_period = (run.seen_after(min(r * run.period, run.days)) for r in range(1, periods + 1))
     return math.fsum(_log_miss(run, run.share * seen) for seen in per_period)
+
+
+def _linear(run: ChipRun, missed: float) -> float:
+    _log_miss(run, run.share * run.seen)  # refused where Eq. 1 is
+    return -missed / (run.share * run.seen) / run.periods
 
 
 def _without_replacement(run: ChipRun, missed: float) -> float:

@@ -66,10 +66,10 @@ def plan_segments(
     Raises:
         InputError: if the numbers do not fit together, or neither or both of confidence and drawn are given.
     """
-    if (confidence is None) == (drawn is None):
+    if confidence is not None and drawn is None:
+        drawn = segments_needed(segments, forged=forged, confidence=confidence, tries=tries)
+    elif confidence is not None or drawn is None:
         raise InputError("exactly one is needed", field="confidence or drawn")
-    if drawn is None:
-        drawn = segments_needed(segments, forged=forged, confidence=confidence or 0.0, tries=tries)
     caught = segment_detection(segments, forged=forged, drawn=drawn)
     return SegmentPlan(
         segments=segments,

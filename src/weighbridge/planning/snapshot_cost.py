@@ -76,8 +76,9 @@ def snapshot_cost(
         if check_count(count, name=name, least=1) > chips:
             raise InputError(f"{count:,} is more than all {chips:,} chips", field=name)
     trigger_rate = triggers / (chips * days)
-    # Jobs smaller than what a trigger stops wait for each trigger that touches them, once.
-    stall = stall_share(max(together, per_trigger), rate=trigger_rate, freeze_seconds=freeze_seconds)
+    # The dearer case: a trigger's chips lie in as many jobs as they can, and each of those jobs waits once.
+    waiting = min(chips, together * min(per_trigger, math.ceil(chips / together)))
+    stall = stall_share(waiting, rate=trigger_rate, freeze_seconds=freeze_seconds)
     lost = -math.expm1(-stall)
     return SnapshotCost(
         triggers=triggers,
