@@ -1,6 +1,7 @@
 """The reproduction in docs/reproduction: run again, compared with what is committed, and with the library."""
 
 import csv
+import math
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -10,6 +11,8 @@ import pytest
 
 from weighbridge.errors import InputError
 from weighbridge.planning import plan_chips
+from weighbridge.planning.chip_forms import spread_detection, stretched_detection
+from weighbridge.planning.chip_run import ChipRun
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reproduction"
 WRITTEN = ("*.csv", "*.svg", "README.md")
@@ -115,6 +118,21 @@ def test_appendix_c2() -> None:
     for (chips, detection), (right_chips, right) in zip(found, expected, strict=True):
         assert chips == pytest.approx(right_chips, abs=0.05)
         assert detection == pytest.approx(right, abs=5.1e-7)
+
+
+def test_appendix_c_agrees_with_the_library() -> None:
+    run = ChipRun(chips=10**5, flop=5.76e23, chip_flops=1e15, days=30, period=30, rate=0.1)
+    for row in table("appendix-c2.csv"):
+        found = spread_detection(run, samples=1000, days=float(row["days"]))
+        assert found == pytest.approx(float(row["detection"]), rel=5e-6)
+    # f large, so that every chip of the run has a snapshot: the case of C.1.
+    for row in table("appendix-c1.csv"):
+        b, wanted = float(row["b"]), float(row["p"])
+        sure = ChipRun(chips=10**6, flop=b * 1e6 * 30 * 86_400 * 1e15, chip_flops=1e15, days=30, period=30, rate=100)
+        samples = math.log1p(-wanted) / math.log1p(-b)
+        for column, times in (("k_2", 2.0), ("k_10", 10.0), ("k_100", 100.0), ("k_infinite", math.inf)):
+            found = stretched_detection(sure, samples=samples, stretch=times)
+            assert found / wanted == pytest.approx(float(row[column]), rel=5e-6)
 
 
 def test_slips() -> None:

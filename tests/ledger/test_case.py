@@ -207,8 +207,12 @@ def test_command(tmp_path: Path) -> None:
     assert found["rules"]["published"]["ca.sb53"]["A"]["answer"] == "open"
     assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
     assert picture.read_text(encoding="utf-8") == PICTURE.read_text(encoding="utf-8")
-    again = CliRunner().invoke(build(), ["case", "llama-3.1-405b", "--page", str(page)])
-    assert isinstance(again.exception, InputError)
+    for more in (["--page", str(page), "--picture", str(tmp_path / "new.svg")], ["--picture", str(tmp_path / "x.pdf")]):
+        again = CliRunner().invoke(build(), ["case", "llama-3.1-405b", *more])
+        assert isinstance(again.exception, InputError)
+    missing = CliRunner().invoke(build(), ["case", "llama-3.1-405b", "--page", str(tmp_path / "no" / "page.md")])
+    assert "cannot be written" in str(missing.exception)
+    assert {path.name for path in tmp_path.iterdir()} == {"page.md", "case.svg"}
     assert CliRunner().invoke(build(), ["case", "llama-3.1-405b"]).exit_code == 0
 
 

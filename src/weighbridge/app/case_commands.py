@@ -47,9 +47,11 @@ def case(
     Example: weighbridge case llama-3.1-405b --json
     """
     chosen, book = load_case(name), load_rules()
+    if page is not None and page.exists():
+        raise InputError("exists", where=page, field="--page", mend="choose another name or remove it")
+    draw(picture, case_panels, chosen)
     if page is not None:
         _write(page, case_page(chosen, book))
-    draw(picture, case_panels, chosen)
     if as_json:
         print_json(_as_dict(chosen, book))
         return
@@ -60,8 +62,6 @@ def _write(path: Path, text: str) -> None:
     try:
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-    except FileExistsError as error:
-        raise InputError("exists", where=path, field="--page", mend="choose another name or remove it") from error
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=path, field="--page") from error
 
