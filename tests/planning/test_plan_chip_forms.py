@@ -190,6 +190,32 @@ def test_the_worst_case_holds_against_all(which: ChipRun, confidence: float) -> 
         assert forms.plans[form].samples_per_period <= forms.plans["exact"].samples_per_period * (1 + 1e-9)
 
 
+@settings(max_examples=80, deadline=None)
+@given(
+    chips=st.integers(1, 10**9), flop=st.floats(1, 1e30), chip_flops=st.floats(1, 1e20),
+    days=st.floats(1e-3, 1e4), period=st.floats(1e-3, 1e4), rate=st.floats(1e-6, 1e3),
+    tampered=st.none() | st.floats(0, 1), tamper_seen=st.floats(0, 1), log_days=st.none() | st.floats(1e-3, 1e3),
+    stretch=st.none() | st.floats(1, 100), confidence=st.floats(1e-6, 0.999999),
+)  # fmt: skip
+def test_a_plan_or_one_clear_error(stretch: float | None, confidence: float, **given: Any) -> None:
+    try:
+        forms = every_form(ChipRun(**given), confidence=confidence, stretch=stretch, pooled=10**9)
+    except InputError:
+        return
+    assert all(0 < plan.samples_per_period <= forms.worst.samples_per_period for plan in forms.plans.values())
+
+
+def test_draws_by_the_minute_are_refused() -> None:
+    with pytest.raises(InputError, match="too many to add up"):
+        in_form("persistent", run(days=365.0, period=0.001), confidence=0.9)
+
+
+def test_full_logs_see_no_more() -> None:
+    often = run(days=3_000.0, period=1.0, rate=0.5)
+    by_hand = sum(math.log1p(-often.share * -math.expm1(-0.5 * r)) for r in range(1, 3_001))
+    assert persistent_detection(often, samples=7, periods=3_000) == pytest.approx(-math.expm1(7 * by_hand), rel=1e-12)
+
+
 def test_relays_never_help() -> None:
     # A relay of m legs inside one draw is the run on m times the chips for an m-th of the time.
     for legs in (1, 2, 5, 30):

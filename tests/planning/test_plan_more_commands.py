@@ -1,7 +1,10 @@
 """The plan commands beyond chips: JSON for programs, tables for people, refusals in one sentence."""
 
 import json
+import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,11 @@ def refused(*words: str) -> str:
 
 
 ITEMS = ("items", "--population", "1e4", "--missing", "100")
+
+
+def test_planning_starts_without_numpy() -> None:
+    code = "import sys, weighbridge.app.plan_commands; sys.exit(any(m in sys.modules for m in ('numpy', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_items_with_an_imperfect_test() -> None:
@@ -86,7 +94,12 @@ def test_a_share_of_the_chips_read() -> None:
     assert figures("snapshots", "--chips", "4", "--chip-flops", "1e15", "--days", "30", "--limit", "1e24",
                    "--share-read", "0.1")["rate_concentrated"] == 0  # fmt: skip
     assert "read more than" in refused(*SNAPSHOTS, "--share-read", "0.001")
-    assert "unexplained" in refused(*SNAPSHOTS, "--share-read", "0.1", "--unexplained", "1")
+    for more in (("--unexplained", "1"), ("--per-trigger", "5", "--freeze-seconds", "1")):
+        assert "neither" in refused(*SNAPSHOTS, "--share-read", "0.1", *more)
+    cost = figures(*SNAPSHOTS, "--share-read", "0.1", "--freeze-seconds", "1.6", "--stride", "10")["cost"]
+    assert cost["triggers"] == math.ceil(found["rate_concentrated"] * 120_000)
+    assert cost["audits"] == math.ceil(cost["triggers"] / 10)
+    assert cost["replayed_steps"] == 20 * cost["audits"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +192,7 @@ def test_timeliness(fleet: str) -> None:
     assert found["sites"][1]["warning_days"] < 0
     assert figures("timeliness", "--flop", "1e25", "--days", "180")["significant_quantity"] == 1_626
     named = figures("timeliness", "--flop", "1e24", "--fleet", fleet, "--skip-unsized")
-    assert [site["name"] for site in named["sites"]][:2] == ["Large, Inc.", "Middle of nowhere"]
+    assert [site["name"] for site in named["sites"]][:2] == ["Later", "Large, Inc."]
     assert "empty part" in refused("timeliness", "--flop", "1e24", "--sizes", "16,,1")
     assert "--sizes" in refused("timeliness", "--flop", "1e24", "--sizes", "0")
 

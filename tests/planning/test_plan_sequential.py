@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from weighbridge.errors import InputError
-from weighbridge.planning.sequential import (
-    Look,
-    SequentialPlan,
-    Spending,
-    fixed_plan,
-    group_sequential,
-    operating_point,
-    spent,
-    wald,
-)
+from weighbridge.planning.sequential import Spending, fixed_plan, group_sequential, spent, wald
+from weighbridge.planning.stop_rule import Look, SequentialPlan, operating_point
 
 
 def simulate(plan: SequentialPlan, share: float, *, histories: int, seed: int) -> tuple[float, float]:

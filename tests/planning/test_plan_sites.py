@@ -49,6 +49,33 @@ def test_sites_that_cannot_hold_the_diversion_are_named_not_counted() -> None:
     assert plan.too_small == 1
     assert plan.visits[1].detection is None
     assert plan.worst == plan.by_size == plan.visits[0].detection
+    assert plan.visits[1].drawn == 1  # shows a site that is diverted whole
+
+
+def test_a_diversion_in_parts() -> None:
+    # Twenty sites of a hundred chips, all visited: parts of one chip each are what a few drawn chips miss.
+    plan = plan_sites(fleet(*[100.0] * 20), census_above=50, visits=20, missing=16, within=0.9)
+    drawn = plan.visits[0].drawn
+    assert plan.worst >= 0.9
+    by_hand = {parts: 1 - (1 - detection(100, missing=16 // parts, drawn=drawn)) ** parts for parts in (1, 2, 4, 8, 16)}
+    assert plan.split == pytest.approx(min(by_hand.values()))
+    assert plan.split_sites == min(by_hand, key=lambda parts: by_hand[parts])
+    # Small sites that nobody visits hide everything that fits into them.
+    hidden = plan_sites(fleet(1_000, 60, 60), census_above=500, visits=1, missing=100, within=0.9)
+    assert (hidden.split, hidden.split_sites) == (0, 2)
+    assert hidden.worst > 0.9
+
+
+def test_parts_by_simulation() -> None:
+    # 20,000 diversions in four parts, visits of a fixed number of sites: at least what is promised.
+    plan = plan_sites(fleet(*[100.0] * 8), census_above=1e9, visits=2, missing=40, within=0.9)
+    generator = np.random.default_rng(13)
+    drawn = plan.visits[0].drawn
+    visited = np.argsort(generator.random((20_000, 8)), axis=1)[:, :2]
+    met = generator.hypergeometric(10, 90, drawn, size=(20_000, 2))
+    caught = float(np.mean(np.any((visited < 4) & (met > 0), axis=1)))
+    promised = 1 - (1 - 0.25 * detection(100, missing=10, drawn=drawn)) ** 4
+    assert caught >= promised - 0.0145
 
 
 @given(st.lists(st.floats(0.1, 1e5), min_size=1, max_size=40), st.data())

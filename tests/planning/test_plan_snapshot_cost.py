@@ -80,6 +80,12 @@ def test_rate_for_a_share_read_inverts_the_bound(phi: float, period: float) -> N
     assert rate == pytest.approx(0.1, rel=1e-9 if period < 100 else 0.02)
 
 
+@pytest.mark.parametrize(("phi", "period", "times"), [(0.01, 30.0, 3.14), (0.1, 30.0, 3.00), (0.01, 365.0, 36.3)])
+def test_the_naive_form_is_too_small(phi: float, period: float, times: float) -> None:
+    naive = -math.log(0.05) / (0.1 * phi)
+    assert concentrated_chip_time(phi, 0.1, period, 0.05) / naive == pytest.approx(times, rel=3e-3)
+
+
 def test_too_small_a_share_is_refused_with_the_share_that_would_do() -> None:
     with pytest.raises(InputError, match="read more than 0"):
         concentrated_rate(0.05, chip_days=900, period=30)

@@ -2,7 +2,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weighbridge.errors import InputError
@@ -51,6 +51,7 @@ def test_a_fleet_that_cannot_reach_the_threshold_needs_none() -> None:
     assert plan_snapshots(4000, **FLEET, limit=1.0368e25, strictly_below=True).snapshots == 1
 
 
+@settings(deadline=None)  # the first call imports SciPy
 @given(st.integers(0, 5), st.floats(0.001, 0.9))
 def test_smallest_number_that_is_enough(unexplained: int, share: float) -> None:
     plan = plan_snapshots(4000, **FLEET, limit=share * 1.0368e25, unexplained=unexplained)

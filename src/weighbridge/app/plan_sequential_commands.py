@@ -8,16 +8,8 @@ import typer
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.plan_inputs import parse_list
 from weighbridge.errors import InputError
-from weighbridge.planning.sequential import (
-    Look,
-    OperatingPoint,
-    SequentialPlan,
-    Spending,
-    fixed_plan,
-    group_sequential,
-    operating_point,
-    wald,
-)
+from weighbridge.planning.sequential import Spending, fixed_plan, group_sequential, wald
+from weighbridge.planning.stop_rule import Look, OperatingPoint, SequentialPlan, operating_point
 from weighbridge.units import format_quantity, parse_count, parse_fraction, parse_quantity
 
 __all__ = ["mount"]

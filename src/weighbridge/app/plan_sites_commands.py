@@ -164,7 +164,7 @@ def timeliness(
         named = [(text, parse_quantity(text, name="--sizes")) for text in parse_list(sizes, name="--sizes")]
     else:
         frame, unsized = read_fleet(fleet, name=name_column, size=size_column, only=only, skip_unsized=skip_unsized)
-        named = [(site.name, site.h100e) for site in frame]
+        named = [(site.name, site.h100e) for site in sorted(frame, key=lambda site: -site.h100e)]
     found = [(name, plan_timeliness(size, flop=threshold, chip_flops=rate, period=gap)) for name, size in named]
     quantity = None
     if days is not None:
@@ -219,6 +219,7 @@ def _print_sites(plan: SitePlan, *, classes: list[tuple[float, int, float]], uns
         "What it detects",
         pairs=[
             (f"worst case: in {plan.worst_site}", format_quantity(plan.worst)),
+            (f"worst case: in equal parts at {plan.split_sites} sites", format_quantity(plan.split)),
             ("each H100 equivalent as likely", format_quantity(plan.by_size)),
             ("each site as likely", format_quantity(plan.by_site)),
             ("sites of the census, and drawn", f"{plan.census:,} and {plan.drawn_sites:,}"),
@@ -231,7 +232,7 @@ def _print_sites(plan: SitePlan, *, classes: list[tuple[float, int, float]], uns
             ),
         ],
         notes=(
-            "the diversion is in one site; split over several, each holds less and every visit is another chance",
+            "the plan is for a diversion in one site; parts at several sites are each smaller, but seen more often",
             f"{plan.too_small} sites cannot hold it by themselves",
             *((f"{unsized} sites without a size were left out: nothing is said of them",) if unsized else ()),
         ),

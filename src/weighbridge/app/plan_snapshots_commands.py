@@ -1,5 +1,6 @@
 """``weighbridge plan snapshots``: how many to audit, how often to freeze, and what that costs."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -113,20 +114,32 @@ def snapshots(
         strictly_below=strictly,
     )
     steps = None if stride is None else parse_count(stride, name="--stride", least=1)
+    freezes = audits = plan.snapshots
     replayed = concentrated = read = cost = None
-    if steps is not None or step_seconds is not None:
+    if share_read is not None:
+        if lost or per_trigger != "1":
+            raise InputError(
+                "is for chips that freeze each for itself, with logs that are all explained",
+                field="--share-read",
+                mend="give neither --unexplained nor --per-trigger",
+            )
+        read = parse_quantity(share_read, name="--share-read")
+        hidden = plan.room / (counted_rate * SECONDS_PER_DAY)
+        concentrated = 0.0
+        if plan.snapshots:
+            concentrated = concentrated_rate(read, chip_days=hidden, period=period, confidence=sure)
+        # Every chip freezes, for nobody knows which will be read.
+        freezes = math.ceil(concentrated * fleet * period)
+        audits = math.ceil(read * freezes)
+    if step_seconds is not None or steps is not None:
         if steps is None or (step_seconds is None and freeze_seconds is None):
             raise InputError("need each other", field="--stride and --step-seconds", mend="give both")
         if step_seconds is not None:
-            replayed = replay_share(
-                plan.snapshots,
-                stride=steps,
-                step_seconds=parse_seconds(step_seconds, name="--step-seconds"),
-                days=period,
-            )
+            seconds = parse_seconds(step_seconds, name="--step-seconds")
+            replayed = replay_share(audits, stride=steps, step_seconds=seconds, days=period)
     if freeze_seconds is not None:
         cost = snapshot_cost(
-            plan.snapshots,
+            freezes,
             chips=fleet,
             days=period,
             freeze_seconds=parse_seconds(freeze_seconds, name="--freeze-seconds"),
@@ -134,17 +147,10 @@ def snapshots(
             per_trigger=parse_count(per_trigger, name="--per-trigger", least=1),
             anchor_bytes=None if anchor_bytes is None else parse_bytes(anchor_bytes, name="--anchor-bytes"),
             stride=steps,
+            audits=audits,
         )
     elif anchor_bytes is not None or together != "1" or per_trigger != "1":
         raise InputError("is needed for a cost", field="--freeze-seconds", mend="such as 1.6 (80 GB at 50 GB/s)")
-    if share_read is not None:
-        if lost:
-            raise InputError("is for logs that are all explained", field="--share-read", mend="give no --unexplained")
-        read = parse_quantity(share_read, name="--share-read")
-        hidden = plan.room / (counted_rate * SECONDS_PER_DAY)
-        concentrated = (
-            0.0 if plan.snapshots == 0 else concentrated_rate(read, chip_days=hidden, period=period, confidence=sure)
-        )
     extras = _Extras(replayed=replayed, cost=cost, concentrated=concentrated, share_read=read)
     lost_hours = None if cost is None else cost.chip_hours_lost
     draw(picture, snapshot_panels, plan, chips=fleet, days=period, lost_hours=lost_hours)
@@ -208,6 +214,7 @@ def _print(plan: SnapshotPlan, *, threshold: float, extras: _Extras) -> None:
 
 def _cost_pairs(cost: SnapshotCost) -> list[tuple[str, str]]:
     pairs = [
+        ("snapshots taken, and audited", f"{cost.triggers:,} and {cost.audits:,}"),
         ("chips frozen, over all triggers", f"{cost.chip_freezes:,}"),
         ("freezes per chip and day", format_quantity(cost.rate_per_chip)),
         ("time lost while chips wait", f"{100 * cost.share_lost:.3g} % (first order {100 * cost.stall:.3g} %)"),

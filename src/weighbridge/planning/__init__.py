@@ -13,10 +13,11 @@ from weighbridge.planning.segments import (
     segment_detection,
     segments_needed,
 )
-from weighbridge.planning.sequential import fixed_plan, group_sequential, operating_point, wald
+from weighbridge.planning.sequential import fixed_plan, group_sequential, wald
 from weighbridge.planning.sites import Site, plan_sites, two_stage_detection
 from weighbridge.planning.snapshot_cost import concentrated_rate, snapshot_cost
 from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots, replay_share
+from weighbridge.planning.stop_rule import operating_point
 from weighbridge.planning.timeliness import plan_timeliness, significant_quantity
 
 __all__ = [

@@ -45,6 +45,8 @@ AnyForm = Literal["exact", "paper", "without-replacement", "persistent", "stretc
 _ORDER: Final[tuple[AnyForm, ...]] = (
     "colluding", "stretched", "without-replacement", "persistent", "spread", "relayed", "exact", "paper",
 )  # fmt: skip
+_MOST_DRAWS: Final = 20_000
+_FULL: Final = 40.0  # e^-40 is nothing beside 1
 _CHOICES: Final = 33  # lengths and numbers of legs that the worst case is looked for among
 
 
@@ -111,10 +113,10 @@ def in_form(
     if stretch is not None and check_quantity(stretch, name="stretch") < 1:
         raise InputError(f"{stretch:g} is below 1", field="stretch", mend="2 is a run twice as long")
     forms: dict[str, Callable[[ChipRun, float], float]] = {
-        "exact": lambda run, missed: missed / _log_miss(run, run.share * run.seen) / run.periods,
+        "exact": _equation_1,
         "paper": _linear,
         "without-replacement": _without_replacement,
-        "persistent": lambda run, missed: missed / _persistent_log_miss(run, run.draws),
+        "persistent": _persistent,
         "stretched": lambda run, missed: _stretched(run, missed, stretch),
         "spread": _spread,
         "relayed": _relayed,
@@ -174,10 +176,24 @@ def _log_miss(run: ChipRun, chance: float) -> float:
 
 
 def _persistent_log_miss(run: ChipRun, periods: int) -> float:
-    if run.log_days is not None:
-        return periods * _log_miss(run, run.share * run.seen)  # what does not last cannot be kept
-    per_period = (run.seen_after(min(r * run.period, run.days)) for r in range(1, periods + 1))
-    return math.fsum(_log_miss(run, run.share * seen) for seen in per_period)
+    if periods > _MOST_DRAWS:
+        raise InputError(
+            f"{periods:.3g} draws during one run are too many to add up", field="period", mend="draw less often"
+        )
+    share = run.share
+    # Once logs are full of the run, later draws see no more; all snapshots are there to double precision.
+    full = min(periods, math.ceil(_FULL / (run.rate * run.period)))
+    total = math.fsum(_log_miss(run, share * run.seen_after(min(r * run.period, run.days))) for r in range(1, full + 1))
+    return total + (periods - full) * _log_miss(run, share * run.seen_after(run.days))
+
+
+def _equation_1(run: ChipRun, missed: float) -> float:
+    return missed / _log_miss(run, run.share * run.seen) / run.periods
+
+
+def _persistent(run: ChipRun, missed: float) -> float:
+    # A log that holds only some days of the run keeps nothing for later draws.
+    return missed / _persistent_log_miss(run, run.draws) if run.log_days is None else _equation_1(run, missed)
 
 
 def _linear(run: ChipRun, missed: float) -> float:

@@ -46,7 +46,8 @@ class SiteVisit:
         visited: chance of a visit in the period; 1 for sites of the census.
         drawn: chips drawn on a visit.
         within: chance that the draw meets a defective chip, if the site holds the diversion.
-        detection: visited x within; none if the site is too small to hold the diversion.
+        detection: visited x within; none if the site is too small to hold the diversion. There the draw shows a site
+            that is diverted whole.
     """
 
     site: str
@@ -72,6 +73,9 @@ class SitePlan:
         by_size: detection if every H100 equivalent is as likely to be where the diversion is.
         by_site: detection if every site that can hold it is as likely.
         too_small: sites that cannot hold the diversion by themselves.
+        split: smallest detection of a diversion in equal parts at several sites, each visit taken for itself; a draw
+            of a fixed number of sites in which no two are tied together does no worse.
+        split_sites: into how many sites an adversary would split it, among powers of two.
     """
 
     visits: tuple[SiteVisit, ...]
@@ -84,6 +88,8 @@ class SitePlan:
     by_size: float
     by_site: float
     too_small: int
+    split: float
+    split_sites: int
 
 
 def two_stage_detection(
@@ -128,7 +134,7 @@ def plan_sites(
         seen: chance that a drawn defective chip is recognised.
 
     Returns:
-        The plan. The diversion is taken to lie in one site.
+        The plan, for a diversion in one site; ``split`` says what it is worth against one that is split.
 
     Raises:
         InputError: if the census alone needs more visits, or no site can hold the diversion.
@@ -156,6 +162,7 @@ def plan_sites(
     if not able:
         raise InputError(f"no site has {missing:,} chips", field="missing", mend="ask for fewer")
     worst = min(able, key=lambda visit: (visit.detection or 0.0, visit.site))
+    split, parts = _worst_split(ordered, planned, missing=missing, seen=seen)
     total = math.fsum(site.h100e for site in sites)
     weight = math.fsum(visit.h100e for visit in able)
     return SitePlan(
@@ -169,6 +176,8 @@ def plan_sites(
         by_size=math.fsum(visit.h100e / weight * (visit.detection or 0.0) for visit in able),
         by_site=math.fsum(visit.detection or 0.0 for visit in able) / len(able),
         too_small=len(planned) - len(able),
+        split=split,
+        split_sites=parts,
     )
 
 
@@ -209,10 +218,34 @@ def frame_counts(sites: Sequence[Site], *, above: Sequence[float]) -> list[tuple
 
 
 def _visit(site: Site, chance: float, *, missing: int, within: float | Fraction, seen: float | Fraction) -> SiteVisit:
-    if site.chips < missing:
-        return SiteVisit(site=site.name, h100e=site.h100e, visited=chance, drawn=0, within=0.0, detection=None)
-    drawn = exact_sample(site.chips, missing=missing, confidence=within, seen=seen)
-    caught = detection(site.chips, missing=missing, drawn=drawn, seen=seen)
+    held = min(missing, site.chips)
+    drawn = exact_sample(site.chips, missing=held, confidence=within, seen=seen)
+    caught = detection(site.chips, missing=held, drawn=drawn, seen=seen)
     return SiteVisit(
-        site=site.name, h100e=site.h100e, visited=chance, drawn=drawn, within=caught, detection=chance * caught
+        site=site.name,
+        h100e=site.h100e,
+        visited=chance,
+        drawn=drawn,
+        within=caught,
+        detection=chance * caught if site.chips >= missing else None,
     )
+
+
+def _worst_split(
+    sites: Sequence[Site], visits: Sequence[SiteVisit], *, missing: int, seen: float | Fraction
+) -> tuple[float, int]:
+    """Returns the smallest detection over 1, 2, 4 ... equal parts at the sites that are watched least, and how many."""
+    found = []
+    parts = 1
+    while parts <= len(sites):
+        part = math.ceil(missing / parts)
+        caught = sorted(
+            visit.visited * detection(site.chips, missing=part, drawn=visit.drawn, seen=seen)
+            for site, visit in zip(sites, visits, strict=True)
+            if site.chips >= part
+        )
+        if len(caught) >= parts:
+            missed = math.fsum(math.log1p(-one) if one < 1 else -math.inf for one in caught[:parts])
+            found.append((-math.expm1(missed), parts))
+        parts *= 2
+    return min(found)

@@ -24,16 +24,18 @@ class SnapshotCost:
 
     Attributes:
         triggers: freezes that count, each one observation however many chips it stops.
+        audits: triggers whose snapshots are audited.
         chip_freezes: chips stopped, over all triggers.
         rate_per_chip: freezes per chip and day.
         stall: rho, share of the time lost to first order.
         share_lost: 1 - e^(-rho), share of the time lost when stops may overlap.
         chip_hours_lost: that share of all chip-hours of the period.
         anchor_bytes: bytes of the anchors, one a trigger; none if their size was not given.
-        replayed_steps: steps replayed at most, twice the stride a trigger; none if the stride was not given.
+        replayed_steps: steps replayed at most, twice the stride an audit; none if the stride was not given.
     """
 
     triggers: int
+    audits: int
     chip_freezes: int
     rate_per_chip: float
     stall: float
@@ -53,6 +55,7 @@ def snapshot_cost(
     per_trigger: int = 1,
     anchor_bytes: int | None = None,
     stride: int | None = None,
+    audits: int | None = None,
 ) -> SnapshotCost:
     """Returns what so many triggers cost.
 
@@ -65,6 +68,7 @@ def snapshot_cost(
         per_trigger: chips that one trigger stops at once.
         anchor_bytes: bytes of one anchor: weights, optimizer and the rest of the state.
         stride: steps between committed digests; an audit replays at most twice as many.
+        audits: triggers whose snapshots are audited; all if not given.
 
     Raises:
         InputError: if an argument is meaningless.
@@ -75,6 +79,9 @@ def snapshot_cost(
     for name, count in (("together", together), ("per-trigger", per_trigger)):
         if check_count(count, name=name, least=1) > chips:
             raise InputError(f"{count:,} is more than all {chips:,} chips", field=name)
+    audited = triggers if audits is None else check_count(audits, name="audits")
+    if audited > triggers:
+        raise InputError(f"{audited:,} of {triggers:,} snapshots is impossible", field="audits")
     trigger_rate = triggers / (chips * days)
     # The dearer case: a trigger's chips lie in as many jobs as they can, and each of those jobs waits once.
     waiting = min(chips, together * min(per_trigger, math.ceil(chips / together)))
@@ -82,13 +89,14 @@ def snapshot_cost(
     lost = -math.expm1(-stall)
     return SnapshotCost(
         triggers=triggers,
+        audits=audited,
         chip_freezes=triggers * per_trigger,
         rate_per_chip=trigger_rate * per_trigger,
         stall=stall,
         share_lost=lost,
         chip_hours_lost=lost * chips * days * 24,
         anchor_bytes=None if anchor_bytes is None else triggers * check_count(anchor_bytes, name="anchor-bytes"),
-        replayed_steps=None if stride is None else 2 * triggers * check_count(stride, name="stride", least=1),
+        replayed_steps=None if stride is None else 2 * audited * check_count(stride, name="stride", least=1),
     )
 
 
