@@ -26,6 +26,7 @@ def surface(command: Any, name: str = "weighbridge") -> dict[str, str]:
 
 EXPECTED = {
     "weighbridge assess": "WORKSPACE --rule --roots --logged-audits --seal --json",
+    "weighbridge case": "NAME --page --picture --json",
     "weighbridge check": "REPORT --roots --json",
     "weighbridge chip answer": "DIRECTORY --nonce --json",
     "weighbridge chip init": "DIRECTORY --maker-key --maker-cert --rate --length --name --json",
@@ -44,10 +45,10 @@ EXPECTED = {
     "weighbridge plan balance pairs": "FILE --population --item-sigma --alpha --json",
     "weighbridge plan balance periods": "FILE --periods --alpha --k --shift --histories --seed --json",
     "weighbridge plan chips": "--chips --flop --chip-flops --days --period --rate --confidence --form --utilisation "
-    "--log-days --tampered --tamper-seen --stretch --pooled --per-inspector --json",
+    "--log-days --tampered --tamper-seen --stretch --pooled --per-inspector --picture --json",
     "weighbridge plan clones": "--clones --inspected --copies --json",
-    "weighbridge plan items": "--population --missing --confidence --seen --drawn --draws --json",
     "weighbridge plan page": "--out",
+    "weighbridge plan items": "--population --missing --confidence --seen --drawn --draws --picture --json",
     "weighbridge plan rules": "--rules --json",
     "weighbridge plan segments": "--segments --forged --confidence --drawn --tries --json",
     "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --json",
@@ -56,7 +57,7 @@ EXPECTED = {
     "--skip-unsized --census-above --within --sites --site-size --drawn --seen --json",
     "weighbridge plan snapshots": "--chips --chip-flops --days --limit --rule --counting --format --declared "
     "--unexplained --confidence --stride --step-seconds --freeze-seconds --together --per-trigger --anchor-bytes "
-    "--share-read --rules --json",
+    "--share-read --rules --picture --json",
     "weighbridge plan timeliness": "--flop --sizes --h100e-flops --period --days --chip-flops --utilisation --fleet "
     "--name-column --size-column --only --skip-unsized --json",
     "weighbridge practice": "FOLDER",

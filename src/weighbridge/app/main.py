@@ -13,6 +13,7 @@ def build() -> typer.Typer:
     """Returns the whole command line."""
     from weighbridge.app import (
         assess_commands,
+        case_commands,
         chip_commands,
         demo_commands,
         log_commands,
@@ -37,6 +38,7 @@ def build() -> typer.Typer:
     assess_commands.mount(app)
     demo_commands.mount(app)
     practice_commands.mount(app)
+    case_commands.mount(app)
     return app
 
 

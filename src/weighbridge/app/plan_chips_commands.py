@@ -6,6 +6,8 @@ from typing import Annotated, get_args
 import typer
 
 from weighbridge.app.console import print_json, print_pairs
+from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_panels import chip_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.chip_forms import AnyForm, ChipForms, every_form, in_form
 from weighbridge.planning.chip_run import ChipRun
@@ -71,6 +73,7 @@ def chips(
     per_inspector: Annotated[
         str | None, typer.Option(help="Chips that one inspector reads a year, such as 1000.", metavar="COUNT")
     ] = None,
+    picture: Picture = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     r"""How many chips to draw so that a large run is caught (Shavit 2023): the worst case of all forms, named.
@@ -104,6 +107,7 @@ def chips(
     if per_inspector is not None:
         each = parse_count(per_inspector, name="--per-inspector", least=1)
         inspectors = inspectors_needed(plan.samples_per_year, per_inspector=each)
+    draw(picture, chip_panels, plan, run=run, confidence=sure, stretch=factor, pooled=stock)
     if as_json:
         print_json(_as_json(run, plan, forms) | ({} if inspectors is None else {"inspectors": inspectors}))
     else:

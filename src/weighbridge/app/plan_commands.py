@@ -16,7 +16,9 @@ from weighbridge.app import (
     plan_snapshots_commands,
 )
 from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_inputs import parse_share
+from weighbridge.app.plan_panels import item_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.items import DrawnItems, plan_items, repeat_draws
 from weighbridge.rules import load_rules
@@ -57,6 +59,7 @@ def items(
         str | None, typer.Option(help="What drawing so many detects, instead of how many to draw.", metavar="COUNT")
     ] = None,
     draws: Annotated[str, typer.Option(help="Draws of --drawn items, such as 12 months.", metavar="COUNT")] = "12",
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""How many items to draw so that one of the missing is met (exact, hypergeometric).
@@ -71,6 +74,8 @@ def items(
     if (confidence is None) == (drawn is None):
         raise InputError("exactly one is needed", field="--confidence or --drawn")
     if drawn is not None:
+        if picture is not None:
+            raise InputError("draws a sample that is to be found", field="--picture", mend="leave out --drawn")
         found = repeat_draws(
             frame,
             missing=lost,
@@ -80,7 +85,9 @@ def items(
         )
         _show_draws(found, as_json=as_json)
         return
-    plan = plan_items(frame, missing=lost, confidence=parse_fraction(str(confidence), name="--confidence"), seen=test)
+    sure = parse_fraction(str(confidence), name="--confidence")
+    plan = plan_items(frame, missing=lost, confidence=sure, seen=test)
+    draw(picture, item_panels, plan, population=frame, missing=lost, confidence=sure)
     if as_json:
         print_json(asdict(plan))
         return

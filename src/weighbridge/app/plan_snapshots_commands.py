@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs
+from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_panels import snapshot_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.snapshot_cost import SnapshotCost, concentrated_rate, record_bytes, snapshot_cost
 from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots, replay_share
@@ -80,6 +82,7 @@ def snapshots(
     rules: Annotated[
         Path | None, typer.Option("--rules", help="File with rules of your own (schema rules/1).", metavar="FILE")
     ] = None,
+    picture: Picture = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     r"""How many snapshots to audit, and how often to freeze, so that a rule can be shown to hold; and the cost.
@@ -149,6 +152,8 @@ def snapshots(
     elif anchor_bytes is not None or together != "1" or per_trigger != "1":
         raise InputError("is needed for a cost", field="--freeze-seconds", mend="such as 1.6 (80 GB at 50 GB/s)")
     extras = _Extras(replayed=replayed, cost=cost, concentrated=concentrated, share_read=read)
+    lost_hours = None if cost is None else cost.chip_hours_lost
+    draw(picture, snapshot_panels, plan, chips=fleet, days=period, lost_hours=lost_hours)
     if as_json:
         more: dict[str, object] = {"limit": threshold, "rule": rule, "replay_share": replayed}
         if cost is not None:

@@ -1,0 +1,158 @@
+"""Writes charts as a picture: SVG or a self-contained page made by hand, PNG by matplotlib (the extra ``plots``)."""
+
+import html
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weighbridge.app.charts import COLOURS, DASHES, Calendar, Chart, number, svg
+from weighbridge.errors import InputError, MissingToolError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Picture", "draw", "write_picture"]
+
+Picture = Annotated[
+    Path | None, typer.Option(help="Also draw the plan: a new .svg, .html or .png file.", metavar="FILE")
+]
+"""The option of every plan that can be drawn."""
+
+_STYLE = (
+    "body{font:15px/1.5 sans-serif;max-width:82rem;margin:1rem auto;padding:0 1rem;color:#111;background:#fff}"
+    "svg{max-width:100%;height:auto}table{border-collapse:collapse}td,th{padding:.1rem .8rem;text-align:right}"
+)
+_INCH = 100
+
+
+def draw(
+    path: Path | None, panels: Callable[..., tuple[str, Sequence[Chart | Calendar]]], *plan: object, **typed: Any
+) -> None:
+    """Writes a plan's picture if one was asked for.
+
+    Args:
+        path: where to; None draws nothing.
+        panels: makes the title and the charts from the plan and from what was typed.
+        plan: handed on to ``panels``.
+        typed: handed on to ``panels``.
+    """
+    if path is not None:
+        title, charts = panels(*plan, **typed)
+        write_picture(path, charts, title=title)
+
+
+def write_picture(path: Path, panels: Sequence[Chart | Calendar], *, title: str) -> None:
+    """Writes a new file in the format that its suffix names: ``.svg``, ``.html`` or ``.png``.
+
+    The same panels give the same bytes (PNG: with the same matplotlib).
+
+    Raises:
+        InputError: the suffix is another, or the file exists or cannot be written.
+        MissingToolError: PNG without matplotlib.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".svg":
+        content = svg(panels, title=title, columns=2).encode()
+    elif suffix == ".html":
+        content = _page(panels, title=title).encode()
+    elif suffix == ".png":
+        content = _png(panels, title=title)
+    else:
+        raise InputError(
+            f"{path.name!r} names no format", field="--picture", mend="end the name in .svg, .html or .png"
+        )
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise InputError("exists", where=path, field="--picture", mend="choose another name or remove it") from error
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=path, field="--picture") from error
+
+
+def _page(panels: Sequence[Chart | Calendar], *, title: str) -> str:
+    tables = "\n".join(line for panel in panels for line in _data(panel))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>{html.escape(title)}</title><style>{_STYLE}</style></head>
+<body><h1>{html.escape(title)}</h1>
+{svg(panels, title=title, columns=2)}{tables}
+</body></html>
+"""
+
+
+def _data(panel: Chart | Calendar) -> Iterator[str]:
+    """Yields a panel's numbers as folded tables, so that they can be copied and heard."""
+    yield f"<details><summary>Numbers: {html.escape(panel.title)}</summary>"
+    if isinstance(panel, Calendar):
+        for name, days in panel.rows:
+            yield f"<p>{html.escape(name)}: day {', '.join(number(round(day, 2)) for day in days)}</p>"
+    else:
+        for one in panel.series:
+            yield f"<table><caption>{html.escape(one.name)}</caption>"
+            yield f"<tr><th>{html.escape(panel.x.label)}</th><th>{html.escape(panel.y.label)}</th></tr>"
+            yield from (f"<tr><td>{x:.6g}</td><td>{y:.6g}</td></tr>" for x, y in one.points)
+            yield "</table>"
+    yield "</details>"
+
+
+def _png(panels: Sequence[Chart | Calendar], *, title: str) -> bytes:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingToolError(
+            "a PNG picture needs matplotlib",
+            field="--picture",
+            mend="install it with: pip install 'weighbridge[plots]', or name an .svg or .html file",
+        ) from error
+    rows = (len(panels) + 1) // 2
+    # Never pyplot, which keeps figures and settings of its own.
+    figure = Figure(figsize=(1280 / _INCH, 440 * rows / _INCH), dpi=_INCH, layout="constrained")
+    figure.suptitle(title)
+    for index, panel in enumerate(panels):
+        axes = figure.add_subplot(rows, 2, index + 1)
+        axes.set_title(panel.title, fontsize=10, loc="left")
+        _calendar(axes, panel) if isinstance(panel, Calendar) else _chart(axes, panel)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def _chart(axes: "Axes", chart: Chart) -> None:
+    for index, one in enumerate(chart.series):
+        xs, ys = zip(*one.points, strict=True)
+        colour = COLOURS[index % len(COLOURS)]
+        if one.dots:
+            axes.plot(xs, ys, "o", color=colour, label=one.name)
+        else:
+            dash = [float(step) for step in DASHES[index % len(DASHES)].split()]
+            axes.plot(xs, ys, color=colour, label=one.name, linestyle=(0, dash) if dash else "solid")
+    for mark in chart.marks:
+        axes.plot([mark.x], [mark.y], "o", markerfacecolor="white", markeredgecolor="black")
+        place = (8, -14 if mark.below else 6)
+        axes.annotate(mark.label, (mark.x, mark.y), xytext=place, textcoords="offset points", fontsize=9)
+    axes.set_xscale("log" if chart.x.log else "linear")
+    axes.set_yscale("log" if chart.y.log else "linear")
+    (x_low, x_high), (y_low, y_high) = chart.span()
+    axes.set_xlim(x_low, x_high)
+    axes.set_ylim(y_low, y_high)
+    axes.set_xlabel(chart.x.label)
+    axes.set_ylabel(chart.y.label)
+    axes.grid(visible=True, color="#dddddd")
+    axes.legend(fontsize=8)
+
+
+def _calendar(axes: "Axes", calendar: Calendar) -> None:
+    for index, (name, days) in enumerate(calendar.rows):
+        height = len(calendar.rows) - index
+        axes.plot(days, [height] * len(days), "|", markersize=14, clip_on=False, color=COLOURS[index % len(COLOURS)])
+        axes.annotate(name, (0, height), xytext=(4, 12), textcoords="offset points", fontsize=9)
+    axes.set_xlim(0, calendar.days)
+    axes.set_ylim(0.5, len(calendar.rows) + 0.8)
+    axes.set_yticks([])
+    axes.set_xlabel("days from the start")
