@@ -2,7 +2,7 @@
 
 import typer
 
-from weighbridge.app import inspect_draw_commands
+from weighbridge.app import inspect_draw_commands, inspect_visit_commands
 
 __all__ = ["app"]
 
@@ -11,3 +11,4 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 inspect_draw_commands.mount(app)
+inspect_visit_commands.mount(app)
