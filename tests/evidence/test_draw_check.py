@@ -182,6 +182,22 @@ def test_a_draw_without_the_other_partys_share_is_found(people: People) -> None:
     failed(world, "source", "has opened no share")
 
 
+def test_an_inspector_that_does_not_draw_when_challenged_has_aborted(people: People) -> None:
+    world = by_vrf(people)
+    world.draws, world.log = [], None
+    assert world.check()["source"].outcome is Outcome.INCONCLUSIVE
+    failed(world, "source", "ines has not drawn: the draw was aborted", now=BEFORE + 2 * 86_400)
+
+
+def test_a_purpose_has_one_spelling(people: People) -> None:
+    world = by_beacon(people)
+    assert world.frame is not None and world.log is not None
+    world.log.append(people.say("ines", FRAME, {**world.frame.payload, "purpose": "Visit"}))
+    failed(world, "single", "2 frames were logged")
+    with pytest.raises(EvidenceError, match="single spaces"):
+        Frame.from_statement(people.say("ines", FRAME, {**world.frame.payload, "purpose": "visit "}))
+
+
 def test_a_share_opened_late_is_found(people: People) -> None:
     world = by_reveal(people)
     world.shares.pop()

@@ -12,6 +12,7 @@ from visit.world import CHIPS, Site, failing, outcomes, run
 from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.keys import FileSigner
+from weighbridge.evidence.log import Log
 from weighbridge.evidence.statement import sign_statement
 from weighbridge.mechanisms.visit.bundle import CLOSE
 from weighbridge.mechanisms.visit.plan import PLAN
@@ -172,3 +173,20 @@ def test_a_visit_needs_nothing_outside_its_folder(whole: Site, tmp_path: Path) -
     whole.path("visit").rename(alone)
     printed = run("check", alone, "--roots", whole.path("roots"))
     assert {finding["outcome"] for finding in printed["findings"]} == {"pass"}
+
+
+def test_a_second_plan_for_one_draw_is_found_in_the_log(site: Site, tmp_path: Path) -> None:
+    key = FileSigner.load(site.folder / "body.pem")
+    plan = site.bundle.visit(site.roots).plan_statement
+    files = sorted(site.path("visit/draw").glob("*.cose"), key=lambda path: path.name)
+    with Log.create(tmp_path / "log.db", key, origin="test/log") as log:
+        log.append([path.read_bytes() for path in files])
+    checked = ("check", site.path("visit"), "--roots", site.path("roots"), "--log", tmp_path / "log.db")
+    assert outcomes(run(*checked), "visit.single")[0][0] == "inconclusive"
+    with Log.open(tmp_path / "log.db", key) as log:
+        log.append([plan.raw])
+    assert outcomes(run(*checked), "visit.single") == [("pass", "the log holds one plan for this draw")]
+    again = sign_statement(FileSigner.load(site.key("ivan")), kind=PLAN, subject="Hall 4", payload=plan.payload)
+    with Log.open(tmp_path / "log.db", key) as log:
+        log.append([again])
+    assert "2 plans for this draw" in failing(run(*checked))["visit.single"]

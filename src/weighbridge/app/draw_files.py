@@ -5,12 +5,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from weighbridge.errors import InputError
+from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.draw_folder import DRAW_ROLES, save_receipt
 from weighbridge.evidence.files import open_regular, replace_durably
 from weighbridge.evidence.log import ExportedLog, Log
 from weighbridge.evidence.spool import SpoolClient
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.visit.plan import PLAN
 
 __all__ = ["logged_statements", "read_file", "read_secret", "submit"]
 
@@ -68,7 +70,7 @@ def submit(raw: bytes, statement_file: Path, spool: Path | None) -> None:
 
 
 def logged_statements(path: Path, roots: TrustRoots) -> list[tuple[Statement, float]]:
-    """Returns a log's statements about draws with their times, each verified.
+    """Returns a log's statements about draws and visits' plans with their times, each verified.
 
     Raises:
         InputError, EvidenceError: the log or a statement in it does not verify.
@@ -80,4 +82,5 @@ def logged_statements(path: Path, roots: TrustRoots) -> list[tuple[Statement, fl
         else:
             log = stack.enter_context(Log.open(path, log_key=roots.log_key))
         found = ((verify_statement(raw, roots), entry.integrated_at) for entry, raw in log.entries())
-        return [(statement, time) for statement, time in found if statement.kind in DRAW_ROLES]
+        kinds = {PLAN: frozenset({Role.INSPECTOR}), **DRAW_ROLES}
+        return [(statement, time) for statement, time in found if statement.role in kinds.get(statement.kind, ())]

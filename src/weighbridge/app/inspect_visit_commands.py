@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
-from weighbridge.app.draw_files import logged_statements, read_file
+from weighbridge.app.draw_files import logged_statements, read_file, submit
 from weighbridge.app.output import exit_status, print_findings
 from weighbridge.app.visit_fields import details_of, parse_time, show_time
 from weighbridge.errors import InputError
@@ -73,6 +73,9 @@ def plan(
     ] = None,
     key: Key,
     roots: Roots,
+    spool: Annotated[
+        Path | None, typer.Option(help="Spool of a log that shall take the plan, so that it is the only one.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     r"""Plan a visit from a draw that holds: items by rack, reserves in order, what is due when.
@@ -103,7 +106,7 @@ def plan(
     bundle = Bundle.create(folder)
     for path in sorted(path for path in draw.iterdir() if path.is_file() and not path.name.startswith(".")):
         shutil.copyfile(path, folder / "draw" / path.name)
-    bundle.put("plan.cose", raw)
+    submit(raw, bundle.put("plan.cose", raw), spool)
     rows = sorted(({"rack": row.get("rack", ""), **row} for row in stated.items), key=lambda row: row["rack"])
     due = clocks(stated, None, [])
     if as_json:
@@ -193,9 +196,9 @@ def record(
     Example: weighbridge inspect record visit serial --item CHIP --set physical=SN1 --set digital=SN1 \
                --file photo=rack.jpg --key inspector.pem --roots roots
     """
-    signer = FileSigner.load(key)
+    signer, trusted = FileSigner.load(key), TrustRoots.load(roots)
     bundle = Bundle(folder)
-    visit = bundle.visit(TrustRoots.load(roots))
+    visit = bundle.visit(trusted)
     _of_the_team(visit, signer, key)
     if visit.opening is None or visit.opening_statement is None:
         raise InputError("is not open", where=folder, mend="open it with: weighbridge inspect open")
@@ -226,10 +229,19 @@ def record(
         bundle.keep(data)
     raw = sign_statement(signer, kind=RECORD, subject=visit.id, payload=stated.as_payload(), issued_at=now)
     bundle.put(f"records/{stated.sequence:04}.cose", raw)
+    judged = judge_bundle(bundle, trusted, now=now)
+    shown = [finding for finding in judged.findings if statement_id(raw) in finding.evidence]
+    ringing = [clock for clock in judged.judgement.clocks if clock.state(now) in ("alarm", "broken")]
     if as_json:
-        print_json({"statement": statement_id(raw), **stated.as_payload()})
+        facts = {"statement": statement_id(raw), **stated.as_payload()}
+        alarms = [clock.as_dict(now) for clock in ringing]
+        print_json({**facts, "findings": [finding.as_dict() for finding in shown], "alarms": alarms})
         return
     typer.echo(f"record {stated.sequence}: {what}{f' of {item}' if item else ''}, {show_time(moment)}")
+    for finding in shown:
+        typer.echo(f"- {finding.check}: {finding.outcome.value}: {finding.reason}")
+    for clock in ringing:
+        typer.echo(f"- {clock.name}: {clock.state(now)}, due {show_time(clock.due_at)}")
 
 
 def close(

@@ -63,7 +63,7 @@ def check_draw(evidence: DrawEvidence, *, now: float, chain: Chain = QUICKNET) -
     frame = Frame.from_statement(evidence.frame)
     findings = [_population(evidence, frame), _order(evidence, frame, chain)]
     findings += _reveals(evidence, frame, now)
-    findings += _followed(evidence, frame, chain)
+    findings += _followed(evidence, frame, chain, now)
     findings.append(_single(evidence, frame))
     return findings
 
@@ -136,10 +136,19 @@ def _awaited(evidence: DrawEvidence, frame: Frame) -> dict[str, str]:
     return {s.identity.key_id: s.issuer for s in evidence.parties.committed(frame, evidence.frame.id)}
 
 
-def _followed(evidence: DrawEvidence, frame: Frame, chain: Chain) -> Iterator[Finding]:
+def _not_drawn(evidence: DrawEvidence, frame: Frame, now: float) -> Finding:
+    if frame.source["kind"] == "ecvrf" and frame.reveal_by is not None and now > frame.reveal_by:
+        key_id = frame.source["challenger"]
+        if any(s.identity.key_id == key_id for s in evidence.parties.shares):
+            reason = f"challenged and overdue, {evidence.frame.issuer} has not drawn: the draw was aborted"
+            return _finding(evidence, "source", Outcome.FAIL, reason)
+    return _finding(evidence, "source", Outcome.INCONCLUSIVE, "nothing has been drawn yet")
+
+
+def _followed(evidence: DrawEvidence, frame: Frame, chain: Chain, now: float) -> Iterator[Finding]:
     own = [s for s in evidence.draws if s.payload.get("frame") == evidence.frame.id]
     if not own:
-        yield _finding(evidence, "source", Outcome.INCONCLUSIVE, "nothing has been drawn yet")
+        yield _not_drawn(evidence, frame, now)
     for statement in own:
         used = (statement.id,)
         if set(statement.payload) != _FIELDS or not isinstance(statement.payload["source"], Mapping):
@@ -186,15 +195,22 @@ def _single(evidence: DrawEvidence, frame: Frame) -> Finding:
     frames = [s for s in evidence.log if s.kind == FRAME]
     if evidence.frame.id not in {s.id for s in frames}:
         return _finding(evidence, "single", Outcome.FAIL, "the frame is not in the log")
-    asked = (frame.purpose, frame.period)
-    same = [s.id for s in frames if (s.payload.get("purpose"), s.payload.get("period")) == asked]
+    asked = (frame.purpose.casefold(), frame.period.casefold())
+    same = [s.id for s in frames if _for(s) == asked]
     if len(same) > 1:
         reason = f"{len(same)} frames were logged for {frame.purpose} in {frame.period}: one of them could be chosen"
         return _finding(evidence, "single", Outcome.FAIL, reason, used=tuple(same))
     drawn = {s.payload.get("frame") for s in evidence.log if s.kind == DRAW}
     idle = sum(1 for s in frames if s.id not in drawn and s.id != evidence.frame.id)
-    reason = f"the log holds one frame for {frame.purpose} in {frame.period}, and {idle} others without a draw"
+    reason = (
+        f"the log holds one frame for {frame.purpose} in {frame.period}; of {len(frames) - 1} others, {idle} undrawn"
+    )
     return _finding(evidence, "single", Outcome.PASS, reason, figure=float(idle), unit="frames without a draw")
+
+
+def _for(statement: Statement) -> tuple[str, str]:
+    purpose, period = (str(statement.payload.get(name)).casefold() for name in ("purpose", "period"))
+    return purpose, period
 
 
 def _draws_for(statement: Statement, frame_id: str) -> bool:

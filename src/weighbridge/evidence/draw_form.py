@@ -71,8 +71,11 @@ class Frame:
     def __post_init__(self) -> None:
         for name in ("purpose", "period"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip() or len(value) > 128 or not value.isprintable():
-                raise InputError("is not a printable text of 1 to 128 characters", where="frame", field=name)
+            # One spelling: a second frame must not pass for another purpose by a space.
+            if not isinstance(value, str) or value.split() != value.split(" ") or not 0 < len(value) <= 128:
+                raise InputError("is not a text of 1 to 128 characters with single spaces", where="frame", field=name)
+            if not value.isprintable():
+                raise InputError("is not printable", where="frame", field=name)
         for name, least in (("size", 1), ("count", 1), ("reserves", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -144,7 +147,7 @@ def vrf_input(frame_id: str, share: bytes) -> bytes:
 
 def _check_source(source: object) -> None:
     kind = source.get("kind") if isinstance(source, Mapping) else None
-    if not isinstance(source, Mapping) or not isinstance(kind, str) or set(source) != SOURCES.get(kind):
+    if not isinstance(source, Mapping) or not isinstance(kind, str) or frozenset(source) != SOURCES.get(kind):
         raise InputError(f"is none of {', '.join(SOURCES)} with its fields", where="frame", field="source")
     if kind == "drand":
         if not _is_digest(source["chain"]) or type(source["round"]) is not int or source["round"] < 1:

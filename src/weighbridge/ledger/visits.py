@@ -20,7 +20,7 @@ from weighbridge.mechanisms.chip.record import decode_record
 from weighbridge.mechanisms.chip.verify import KnownHead, verify
 from weighbridge.mechanisms.visit.bundle import Bundle
 from weighbridge.mechanisms.visit.judge import Judgement, judge
-from weighbridge.mechanisms.visit.plan import challenge_nonce
+from weighbridge.mechanisms.visit.plan import PLAN, challenge_nonce
 from weighbridge.mechanisms.visit.record import VisitRecord
 from weighbridge.mechanisms.visit.visit import Visit, finding
 
@@ -52,7 +52,7 @@ def judge_bundle(
         bundle: the visit's folder.
         roots: whom to trust: inspectorate and makers.
         now: the reader's clock, Unix seconds.
-        log: statements about draws with their times, if a log is at hand.
+        log: statements about draws and visits with their times, if a log is at hand.
 
     Raises:
         EvidenceError, InputError: a statement or file cannot be read or does not verify.
@@ -67,6 +67,7 @@ def judge_bundle(
     facts = [] if draw.population is None else _facts(visit, draw.population.by_id())
     chips = list(_chips(bundle, visit, roots))
     judged = judge(visit, chip_findings=chips, now=now)
+    facts += [] if log is None else [_single(visit, [statement for statement, _ in log])]
     kept = [*_attachments(bundle, visit), *_whole(bundle, visit, judged)]
     return JudgedVisit(visit, replace(judged, findings=(*check_draw(draw, now=now), *facts, *judged.findings, *kept)))
 
@@ -81,6 +82,17 @@ def _facts(visit: Visit, items: Mapping[str, Any]) -> list[Finding]:
         )
         for item in wrong
     ]
+
+
+def _single(visit: Visit, log: list[Statement]) -> Finding:
+    """A second visit for one draw would let somebody show the better of the two."""
+    plans = [s.id for s in log if s.kind == PLAN and s.payload.get("draw") == visit.plan.draw]
+    if len(set(plans) | {visit.id}) > 1:
+        reason = f"the log holds {len(plans)} plans for this draw: one of several visits could be shown"
+        return finding("visit.single", visit.id, Outcome.FAIL, reason, used=plans)
+    if not plans:
+        return finding("visit.single", visit.id, Outcome.INCONCLUSIVE, "the visit's plan is not in the log")
+    return finding("visit.single", visit.id, Outcome.PASS, "the log holds one plan for this draw", used=plans)
 
 
 def _chips(bundle: Bundle, visit: Visit, roots: TrustRoots) -> Iterator[Finding]:

@@ -82,6 +82,8 @@ class Bundle:
         Raises:
             EvidenceError: it is not there, or was changed.
         """
+        if not _FILES.fullmatch(digest):
+            raise EvidenceError("is no digest", where=digest[:80])
         data = _read(self.folder / "files" / digest)
         if hashlib.sha256(data).hexdigest() != digest:
             raise EvidenceError("was changed: its digest is another", where=self.folder / "files" / digest)
@@ -100,6 +102,8 @@ class Bundle:
         opened = self._optional("opening.cose", OPENING, roots)
         closed = self._optional("close.cose", CLOSE, roots)
         records = []
+        if not (self.folder / "records").is_dir():
+            raise EvidenceError("has no records/", where=self.folder)
         for path in sorted((self.folder / "records").iterdir()):
             if not _RECORDS.fullmatch(path.name):
                 raise EvidenceError("does not belong here", where=path)
