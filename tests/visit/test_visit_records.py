@@ -120,6 +120,18 @@ def test_a_log_that_ends_before_the_answer_is_found(site: Site) -> None:
     assert "known from elsewhere and missing" in failing(site.check())["inspection.readout"]
 
 
+def test_a_log_of_which_only_the_digest_is_noted_is_not_shown(site: Site) -> None:
+    site.record("readout", site.drawn[0], "--set", f"digest={'ab' * 32}", "--set", "records=12")
+    assert outcomes(site.close(), "inspection.readout")[0][0] == "inconclusive"
+
+
+def test_what_a_record_shows_is_told_at_once(site: Site) -> None:
+    item = site.drawn[0]
+    told = site.record("serial", item, "--set", "physical=SN77", "--set", f"digital={site.serial(item)}")
+    assert [finding["outcome"] for finding in told["findings"]] == ["fail"]
+    assert told["alarms"] == []
+
+
 def test_records_by_another_key_are_refused_or_found(site: Site) -> None:
     with pytest.raises(InputError, match="not the key of anybody of the team; the plan names ines"):
         site.record("note", None, "--set", "text=hello", who="ivan")

@@ -27,6 +27,8 @@ from weighbridge.units import parse_count, parse_quantity
 
 __all__ = ["mount"]
 
+_IDS_BYTES = 900_000  # of a statement's 1 MiB; the frame must not promise what cannot be signed
+
 Folder = Annotated[Path, typer.Argument(help="The draw's folder.", metavar="DRAW")]
 Key = Annotated[Path, typer.Option(help="Your private key (PEM), its chain beside it.", metavar="FILE")]
 Roots = Annotated[Path, typer.Option(help="Directory of trust roots, from outside.", metavar="DIR")]
@@ -112,6 +114,10 @@ def frame(
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8 text", where=population) from error
     frozen = Population.from_csv(text, salt=secrets.token_bytes(32), where=population)
+    wanted, spare = parse_count(count, name="--count", least=1), parse_count(reserves, name="--reserves")
+    longest = max(len(identifier.encode()) for identifier in frozen.ids)
+    if (wanted + spare) * (longest + 3) > _IDS_BYTES:
+        raise InputError(f"{wanted + spare} ids of up to {longest} bytes do not fit one draw", field="--count")
     announced = _announce(source, folder, trusted, number=number, vrf_key=vrf_key, challenger=challenger)
     beacon = announced["kind"] == "drand"
     stated = Frame(
@@ -119,8 +125,8 @@ def frame(
         period=period,
         population=frozen.commitment,
         size=len(frozen.items),
-        count=parse_count(count, name="--count", least=1),
-        reserves=parse_count(reserves, name="--reserves"),
+        count=wanted,
+        reserves=spare,
         source=announced,
         reveal_by=None if beacon else int(time.time() + 3600 * parse_quantity(hours, name="--hours")),
     )

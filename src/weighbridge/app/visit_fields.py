@@ -23,7 +23,7 @@ _OPTIONAL = {
     "tamper": {"photo": None},
     "refusal": {"reason": None},
 }
-_COUNTS = {"about"}
+_COUNTS = {"about", "records"}
 _TIMES = {"asked_at", "from", "to"}
 
 

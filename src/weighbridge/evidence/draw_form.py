@@ -23,6 +23,7 @@ __all__ = [
     "COMMITMENT",
     "DRAW",
     "FRAME",
+    "MOST_DRAWN",
     "SHARE",
     "SOURCES",
     "Frame",
@@ -39,6 +40,9 @@ SOURCES: Mapping[str, frozenset[str]] = {
     "commit-reveal": frozenset({"kind", "commitments"}),
 }
 """Sources of chance, with the fields by which a frame announces each."""
+
+MOST_DRAWN = 10_000
+"""Items and reserves of one draw: with ids of 64 digits the statement stays under its 1 MiB."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FIELDS = frozenset({"purpose", "period", "population", "size", "count", "reserves", "source", "reveal_by"})
@@ -85,6 +89,10 @@ class Frame:
                 f"{self.count} and {self.reserves} in reserve are more than the {self.size} there are",
                 where="frame",
                 field="count",
+            )
+        if self.count + self.reserves > MOST_DRAWN:
+            raise InputError(
+                f"more than {MOST_DRAWN:,} are to be drawn", where="frame", field="count", mend="draw by stages"
             )
         if not _is_digest(self.population):
             raise InputError("is not a digest", where="frame", field="population")

@@ -125,9 +125,11 @@ def _answered(answer: Statement, visit: Visit, item: str) -> KnownHead:
 def _readout(
     bundle: Bundle, roots: TrustRoots, record: VisitRecord, statement: Statement, head: KnownHead | None
 ) -> Finding:
-    item, used = record.item or "", [statement.id]
+    item, used, digest = record.item or "", [statement.id], record.details["digest"]
+    if not (bundle.folder / "files" / digest).exists():
+        reason = "the log lies elsewhere; the visit holds its digest"
+        return finding("inspection.readout", item, Outcome.INCONCLUSIVE, reason, used=used)
     try:
-        digest = record.details["digest"]
         listed = load_json(bundle.file(digest), where=f"read-out {digest[:16]}").get("records")
         if not isinstance(listed, list) or len(listed) != record.details["records"]:
             raise EvidenceError("lists another number of records than was noted", where=f"read-out {digest[:16]}")
