@@ -1,8 +1,10 @@
 """Rounds that drand's quicknet really signed, verified without a network."""
 
+import sys
+
 import pytest
 
-from weighbridge.errors import EvidenceError, InputError
+from weighbridge.errors import EvidenceError, InputError, MissingToolError
 from weighbridge.evidence.beacon import QUICKNET, verify_round
 
 # Round, signature, randomness, as the beacon's relays give them.
@@ -60,3 +62,9 @@ def test_a_rounds_time_follows_from_its_number() -> None:
     for number in (0, -1, True):
         with pytest.raises(InputError):
             QUICKNET.time_of(number)
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "drand_verify", None)
+    with pytest.raises(MissingToolError, match=r"weighbridge\[draws\]"):
+        verify_round(1000, SIGNATURE)

@@ -26,6 +26,7 @@ from weighbridge.evidence.draw_check import BEACON_LEAD
 from weighbridge.evidence.draw_form import DRAW, FRAME, Frame
 from weighbridge.evidence.draws import draw, draw_order, frame_seed
 from weighbridge.evidence.findings import Outcome
+from weighbridge.evidence.jsontext import dump_json
 from weighbridge.evidence.vrf import vrf_public_key
 
 Builder = Callable[[People], World]
@@ -155,6 +156,14 @@ def test_another_round_than_announced_is_found(people: People) -> None:
     world.draws = []
     world.draw(source={"round": ROUND, "signature": other})
     failed(world, "source", "is not the beacon's")
+
+
+def test_a_draw_from_another_frame_is_found(people: People) -> None:
+    world, other = by_beacon(people), by_beacon(people)
+    other.freeze({"kind": "drand", "chain": QUICKNET.hash, "round": ROUND}, period="2023-09")
+    other.draws = []
+    world.draws = [other.draw()]
+    failed(world, "source", "from another frame")
 
 
 def test_another_beacon_is_found(people: People) -> None:
@@ -330,6 +339,10 @@ def test_folders_of_draws_take_only_what_belongs_there(people: People, tmp_path:
     path.unlink()
     (tmp_path / "draw" / "population.json").write_bytes(world.items.as_json().replace(b"R0", b"R 0", 1))
     assert load_draw(tmp_path / "draw", people.roots).population != world.items
+    turned = {"items": [item.as_dict() for item in reversed(world.items.items)], "salt": world.items.salt.hex()}
+    (tmp_path / "draw" / "population.json").write_bytes(dump_json(turned))
+    with pytest.raises(EvidenceError, match="one order"):
+        load_draw(tmp_path / "draw", people.roots)
     (tmp_path / "draw" / "population.json").write_bytes(b'{"items":[],"salt":""}')
     with pytest.raises(EvidenceError, match="not a population"):
         load_draw(tmp_path / "draw", people.roots)

@@ -1,10 +1,12 @@
 """Every vector of RFC 9381 for ECVRF-EDWARDS25519-SHA512-TAI (appendix B.3), and what a proof must not survive."""
 
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weighbridge.errors import EvidenceError, InputError
+from weighbridge.errors import EvidenceError, InputError, MissingToolError
 from weighbridge.evidence.vrf import PROOF_BYTES, vrf_prove, vrf_public_key, vrf_verify
 
 # Secret, public key, alpha, pi, beta: examples 16, 17 and 18.
@@ -94,3 +96,9 @@ def test_proofs_and_secrets_have_their_length() -> None:
         vrf_verify(PUBLIC, PROOF[:-1], ALPHA)
     with pytest.raises(InputError, match="not 32"):
         vrf_prove(b"short", ALPHA)
+
+
+def test_without_pynacl_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nacl", None)
+    with pytest.raises(MissingToolError, match=r"weighbridge\[draws\]"):
+        vrf_verify(PUBLIC, PROOF, ALPHA)

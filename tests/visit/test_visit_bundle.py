@@ -1,7 +1,9 @@
 """A visit end to end by its commands, and everything that somebody might change in its folder."""
 
+import contextlib
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +56,20 @@ def test_one_changed_byte_is_refused_or_found(whole: Site, name: str) -> None:
         assert failing(whole.check())
     except WeighbridgeError:
         return
+
+
+def test_no_changed_byte_anywhere_survives(whole: Site) -> None:
+    numbers = random.Random(7)
+    paths = sorted(path for path in whole.path("visit").rglob("*") if path.is_file())
+    for _ in range(25):
+        path = numbers.choice(paths)
+        raw = bytearray(kept := path.read_bytes())
+        raw[numbers.randrange(len(raw))] ^= 1 << numbers.randrange(8)
+        path.write_bytes(raw)
+        with contextlib.suppress(WeighbridgeError):
+            assert failing(whole.check()), path
+        path.write_bytes(kept)
+    assert not failing(whole.check())
 
 
 def test_a_changed_attachment_is_found(whole: Site) -> None:
@@ -109,6 +125,14 @@ def test_a_close_cannot_count_otherwise_than_the_records(site: Site) -> None:
     assert printed["summary"] == {"drawn": 3, "verified": 0, "failed": 0, "not_verified": 3}
     resigned(site, {"summary": {"drawn": 3, "verified": 3, "failed": 0, "not_verified": 0}})
     assert "the records show" in failing(site.check())["visit.bundle"]
+
+
+def test_a_close_dated_elsewhere_is_found(whole: Site) -> None:
+    close = whole.bundle.visit(whole.roots).close
+    assert close is not None
+    for at in (close.at - 7200, close.at + 7200):
+        resigned(whole, {"at": at})
+        assert failing(whole.check())["visit.time"]
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,9 @@ def _not_drawn(evidence: DrawEvidence, frame: Frame, now: float) -> Finding:
 
 def _followed(evidence: DrawEvidence, frame: Frame, chain: Chain, now: float) -> Iterator[Finding]:
     own = [s for s in evidence.draws if s.payload.get("frame") == evidence.frame.id]
+    for statement in evidence.draws:
+        if statement not in own:
+            yield _finding(evidence, "source", Outcome.FAIL, "a draw is from another frame", used=(statement.id,))
     if not own:
         yield _not_drawn(evidence, frame, now)
     for statement in own:

@@ -108,7 +108,7 @@ class Population:
             found = cls.of(items, salt=bytes.fromhex(salt))
         except (ValueError, AttributeError, TypeError) as error:
             raise EvidenceError(f"is not a population: {error}", where=where) from error
-        if found.as_json() != data:
+        if found.ids != [item["id"] for item in items]:
             raise EvidenceError("is not in its one order", where=where)
         return found
 

@@ -150,6 +150,10 @@ def _times(visit: Visit, now: float) -> Iterator[Finding]:
     first = visit.opening.at if visit.opening else 0
     last = visit.close.at if visit.close else now
     faults = 0
+    if visit.close is not None and not first - CLOCK_SKEW <= visit.close.at <= now + CLOCK_SKEW:
+        faults += 1
+        reason = "the close lies before the opening, or in the future"
+        yield finding("visit.time", visit.id, Outcome.FAIL, reason)
     for record, statement in visit.records:
         signed = statement.issued_at - record.at
         reason = None
@@ -181,19 +185,20 @@ def _clocks(visit: Visit, due: Sequence[Clock], now: float) -> Iterator[Finding]
         elif state == "broken":
             outcome, reason = Outcome.FAIL, f"{clock.name} was due {late:.1f} h ago and did not come"
         else:
-            outcome, reason = Outcome.INCONCLUSIVE, f"{clock.name} is due in {-late:.1f} h"
+            left = f"had {-late:.1f} h left when the visit was closed" if visit.close else f"is due in {-late:.1f} h"
+            outcome, reason = Outcome.INCONCLUSIVE, f"{clock.name} {left}"
         yield finding("visit.clock", visit.id, outcome, reason, figure=late, unit="hours late")
 
 
 def _items(visit: Visit, looked_at: Sequence[Finding]) -> Iterator[ItemOutcome]:
     checks = {"serial": "visit.serial", "seal": "visit.seal", "tamper": "visit.tamper"}
     checks |= {"challenge": "inspection.challenge", "readout": "inspection.readout"}
-    replaced = visit.replaced()
+    replaced, drawn_ids = visit.replaced(), {row["id"] for row in visit.plan.items}
     found: dict[tuple[str, str], list[Finding]] = {}
     for one in looked_at:
         found.setdefault((one.subject, one.check), []).append(one)
     for row in (*visit.plan.items, *visit.plan.reserves):
-        item, drawn = row["id"], row in visit.plan.items
+        item, drawn = row["id"], row["id"] in drawn_ids
         if not drawn and item not in replaced.values():
             continue
         against = [f for check in checks.values() for f in found.get((item, check), ())]
