@@ -38,7 +38,7 @@ class People:
         start = BEFORE - 86_400
         body = FileSigner.create(folder / "body.pem")
         root = issue_root(body, name="Body", role=Role.INSPECTORATE, not_before=start)
-        self.signers = {}
+        self.body, self.signers = body, {}
         for name, role in (("ines", "inspector"), ("ivan", "inspector"), ("alder", "operator"), ("birch", "operator")):
             key = FileSigner.create(folder / f"{name}.pem")
             leaf = issue(body, root, public_key=key.public_key, name=name, role=role, not_before=start, days=1825)

@@ -22,11 +22,13 @@ from evidence.draw_world import (
 )
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.beacon import QUICKNET
-from weighbridge.evidence.draw_check import BEACON_LEAD
+from weighbridge.evidence.draw_check import BEACON_LEAD, check_draw
+from weighbridge.evidence.draw_folder import load_draw, save_receipt, save_statement
 from weighbridge.evidence.draw_form import DRAW, FRAME, Frame
 from weighbridge.evidence.draws import draw, draw_order, frame_seed
 from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.jsontext import dump_json
+from weighbridge.evidence.log import Log
 from weighbridge.evidence.vrf import vrf_public_key
 
 Builder = Callable[[People], World]
@@ -321,9 +323,31 @@ def test_fields_of_a_seed_do_not_run_together() -> None:
     assert len(one) == 32
 
 
-def test_folders_of_draws_take_only_what_belongs_there(people: People, tmp_path: Path) -> None:
-    from weighbridge.evidence.draw_folder import load_draw, save_statement
+@pytest.mark.parametrize(("logged", "order"), [(BEFORE, Outcome.PASS), (ROUND_TIME + 5, Outcome.FAIL)])
+def test_a_round_of_the_beacon_from_a_folder_with_its_receipt(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: float, order: Outcome
+) -> None:
+    """The whole of it, offline: a real round, a frame that a log took when its clock said so, a folder."""
+    world = by_beacon(people)
+    assert world.frame is not None
+    monkeypatch.setattr("weighbridge.evidence.log.time.time_ns", lambda: int(logged * 1e9))
+    with Log.create(tmp_path / "log.db", people.body, origin="test/log") as log:
+        (entry,) = log.append([world.frame.raw])
+        log.append([world.draws[0].raw])
+    monkeypatch.undo()
+    folder = tmp_path / "draw"
+    save_receipt(save_statement(folder, world.frame.raw, kind=FRAME), entry.receipt)
+    save_statement(folder, world.draws[0].raw, kind=DRAW)
+    (folder / "population.json").write_bytes(world.items.as_json())
+    found = {f.check: f.outcome for f in check_draw(load_draw(folder, people.roots), now=ROUND_TIME + 60)}
+    assert found["draw.order"] is order
+    assert found["draw.source"] is found["draw.selection"] is Outcome.PASS
+    next(folder.glob("draw-frame-*.receipt")).write_bytes(entry.receipt[:-1] + b"x")
+    with pytest.raises(EvidenceError):
+        load_draw(folder, people.roots)
 
+
+def test_folders_of_draws_take_only_what_belongs_there(people: People, tmp_path: Path) -> None:
     world = by_reveal(people)
     assert world.frame is not None
     for statement in (*world.commitments, world.frame, *world.shares, *world.draws):

@@ -2,7 +2,7 @@
 
 import typer
 
-from weighbridge.app import inspect_draw_commands, inspect_visit_commands
+from weighbridge.app import inspect_close_commands, inspect_draw_commands, inspect_visit_commands
 
 __all__ = ["app"]
 
@@ -12,3 +12,4 @@ app = typer.Typer(
 )
 inspect_draw_commands.mount(app)
 inspect_visit_commands.mount(app)
+inspect_close_commands.mount(app)
