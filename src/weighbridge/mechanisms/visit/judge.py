@@ -152,8 +152,7 @@ def _times(visit: Visit, now: float) -> Iterator[Finding]:
     faults = 0
     if visit.close is not None and not first - CLOCK_SKEW <= visit.close.at <= now + CLOCK_SKEW:
         faults += 1
-        reason = "the close lies before the opening, or in the future"
-        yield finding("visit.time", visit.id, Outcome.FAIL, reason)
+        yield finding("visit.time", visit.id, Outcome.FAIL, "the close lies before the opening, or in the future")
     for record, statement in visit.records:
         signed = statement.issued_at - record.at
         reason = None
