@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
+BROWSER := apt-get install -y -q --no-install-recommends chromium chromium-driver
 
 .PHONY: demo test bench lint seeds setup clean
 .DEFAULT_GOAL := help
@@ -34,10 +35,18 @@ system:
 	    (apt-get install -y -q bubblewrap || (apt-get update -q && apt-get install -y -q bubblewrap)) >/dev/null; \
 	  else echo "weighbridge needs bubblewrap: sudo apt-get install bubblewrap"; exit 1; fi; }
 
+# Pages are tested in a real browser; where it cannot be installed, those tests are skipped and say so.
+.PHONY: browser
+browser:
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    ($(BROWSER) || (apt-get update -q && $(BROWSER))) >/dev/null 2>&1 || echo "no browser: its tests are skipped"; \
+	  else echo "no browser, so its tests are skipped: sudo apt-get install chromium chromium-driver"; fi; }
+
 demo: setup
 	$(BIN)/weighbridge demo $(if $(OUT),--out $(OUT))
 
-test: setup
+test: setup browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -52,6 +52,7 @@ EXPECTED = {
     "weighbridge log verify": "PATH --roots --checkpoint --json",
     "weighbridge plan chips": "--chips --flop --chip-flops --days --period --rate --confidence --form --json",
     "weighbridge plan items": "--population --missing --confidence --json",
+    "weighbridge plan page": "--out",
     "weighbridge plan rules": "--rules --json",
     "weighbridge plan snapshots": "--chips --chip-flops --days --limit --rule --counting --format --declared "
     "--unexplained --confidence --stride --step-seconds --rules --json",

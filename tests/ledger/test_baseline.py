@@ -71,6 +71,29 @@ def test_what_the_innermost_process_holds_is_counted_and_zeros_are_not() -> None
         assert measured(empty) - base == pytest.approx(0, abs=2 * MIB)
 
 
+FAMILY = """
+import os, subprocess, sys
+mine = bytearray(os.urandom(1 << 20)) * 8
+inner = "import os, sys; held = bytearray(os.urandom(1 << 20)) * 40; print('ready', flush=True); sys.stdin.read()"
+subprocess.run([sys.executable, "-c", inner])
+"""
+
+
+def test_a_program_with_workers_is_measured_with_all_of_them() -> None:
+    """As a chip's agent counts it: the worker's 40 MiB and its parent's 8, not the newest process alone."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OUTER, FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        assert measured(process) > 48 * MIB
+    finally:
+        process.stdin.close()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
 def test_the_program_goes_on_after_it_was_read() -> None:
     with nested() as process:
         measured(process)

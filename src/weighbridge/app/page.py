@@ -14,7 +14,7 @@ from weighbridge.errors import MissingToolError
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["write_page"]
+__all__ = ["template_environment", "write_page"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILTERS = (
@@ -52,7 +52,7 @@ def write_page(path: Path, body: Mapping[str, Any]) -> None:
 def _page(body: Mapping[str, Any]) -> str:
     from markupsafe import Markup
 
-    environment = _environment()
+    environment = template_environment()
     style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     raw = json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True)
     shown: dict[str, Any] = page_text.clean(body)
@@ -70,7 +70,7 @@ def _page(body: Mapping[str, Any]) -> str:
     )
 
 
-def _environment() -> "Environment":
+def template_environment() -> "Environment":
     """Returns the template engine: everything is escaped, a name that is missing is an error."""
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined

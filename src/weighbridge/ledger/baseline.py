@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,27 +40,31 @@ class MemoryWatch:
             self._next = now + _FIRST_SECONDS
         if now < self._next or self._taken >= _MOST:
             return
-        target = _innermost(pid)
-        if target is None:
-            return
         self._reader = self._reader or MemoryReader(leaf_size=self._leaf_size)
         with contextlib.suppress(ProcessLookupError, OSError):
-            self._most = max(self._most, self._measure(target))
-            self._taken += 1
+            if program := _below(pid):
+                self._most = max(self._most, self._measure(program))
+                self._taken += 1
         self._next = time.monotonic() + _EVERY_SECONDS
 
     def nonzero_bytes(self) -> int:
         """Returns the most non-zero bytes seen; 0 if the replay was too short to be measured."""
         return self._most
 
-    def _measure(self, pid: int) -> int:
+    def _measure(self, pids: Sequence[int]) -> int:
         assert self._reader is not None
-        os.kill(pid, signal.SIGSTOP)
+        stopped: list[int] = []
         try:
-            _wait_stopped(pid)
-            snapshot = self._reader.take([pid])
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+            for pid in pids:
+                _wait_stopped(pid)
+            snapshot = self._reader.take(pids)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
         table = LeafTable.build(
             leaf_size=snapshot.leaf_size,
             processes=snapshot.processes,
@@ -70,17 +75,13 @@ class MemoryWatch:
         return int(table.lengths[~table.zero].sum(dtype=np.int64))
 
 
-def _innermost(pid: int) -> int | None:
-    """Returns the newest descendant, which is the replayed program, once the sandbox has started it."""
-    current = pid
-    while True:
-        try:
-            children = Path(f"/proc/{current}/task/{current}/children").read_text().split()
-        except OSError:
-            return None
-        if not children:
-            return current if current != pid else None
-        current = int(children[-1])
+def _below(pid: int) -> list[int]:
+    """Returns every process below the sandbox's own: the replayed program and what it started, as an agent counts."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *_below(child)]
+    return found
 
 
 def _wait_stopped(pid: int) -> None:

@@ -1,0 +1,248 @@
+"""The planning figures side by side, as functions of a few settings: what the calculator page shows.
+
+One closed form each, so that a page without a server can compute the same; where this library has the function, it is
+the one used here.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Final
+
+from weighbridge.errors import InputError
+from weighbridge.statistics import concentrated_chip_time
+from weighbridge.units import SECONDS_PER_DAY
+
+__all__ = ["ASSUMPTIONS", "SLIDERS", "Outcome", "Settings", "Slider", "calculate"]
+
+_DAYS_PER_YEAR: Final = 365.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slider:
+    """One setting that can be moved.
+
+    Attributes:
+        name: the field of :class:`Settings`.
+        label: in words.
+        unit: as printed behind the value.
+        least: smallest value.
+        most: largest value.
+        default: value at first.
+        logarithmic: whether equal ways are equal factors.
+    """
+
+    name: str
+    label: str
+    unit: str
+    least: float
+    most: float
+    default: float
+    logarithmic: bool
+
+
+SLIDERS: Final = (
+    Slider(name="chips", label="Chips in the fleet", unit="chips", least=1e2, most=1e8, default=1e5, logarithmic=True),
+    Slider(name="chip_flops", label="One chip", unit="FLOP/s", least=1e13, most=1e17, default=1e15, logarithmic=True),
+    Slider(name="utilisation", label="Utilisation", unit="", least=0.05, most=1.0, default=1.0, logarithmic=False),
+    Slider(
+        name="threshold",
+        label="Threshold of one run",
+        unit="FLOP",
+        least=1e20,
+        most=1e29,
+        default=1e25,
+        logarithmic=True,
+    ),
+    Slider(name="run_days", label="Length of the run", unit="days", least=1, most=730, default=30, logarithmic=True),
+    Slider(
+        name="period_days",
+        label="Between two inspections",
+        unit="days",
+        least=1,
+        most=365,
+        default=30,
+        logarithmic=True,
+    ),
+    Slider(name="confidence", label="Confidence", unit="", least=0.5, most=0.999, default=0.9, logarithmic=False),
+    Slider(name="rate", label="Freezes of a chip", unit="a day", least=1e-4, most=100.0, default=0.1, logarithmic=True),
+    Slider(
+        name="freeze_seconds",
+        label="Length of a freeze",
+        unit="s",
+        least=0.01,
+        most=100.0,
+        default=1.6,
+        logarithmic=True,
+    ),
+    Slider(name="inspectors", label="Inspectors", unit="people", least=0.1, most=1e4, default=30, logarithmic=True),
+    Slider(
+        name="chips_per_inspector",
+        label="Chips an inspector reads",
+        unit="a year",
+        least=10,
+        most=1e6,
+        default=1000,
+        logarithmic=True,
+    ),
+    Slider(
+        name="inspector_cost",
+        label="Cost of an inspector",
+        unit="USD a year",
+        least=1e4,
+        most=1e7,
+        default=3e5,
+        logarithmic=True,
+    ),
+    Slider(
+        name="progress",
+        label="Compute for the same capability falls by",
+        unit="times a year",
+        least=1.0,
+        most=10.0,
+        default=3.0,
+        logarithmic=True,
+    ),
+    Slider(name="years", label="Years from now", unit="years", least=0.0, most=10.0, default=0.0, logarithmic=False),
+)
+"""Shavit's footnote 5 has 1,000 chips a year for an inspector; cost and progress are examples to be moved."""
+
+ASSUMPTIONS: Final = (
+    "every chip of the fleet is known, may be drawn, and is as likely as another; colluding fleets count as one",
+    "a chip whose record is missing, unreadable or unexplained counts as caught",
+    "records are read honestly: chips' firmware and keys hold (trust level A)",
+    "the first half of a run does not incriminate: halve the threshold to keep it (Shavit 2023, footnote 3)",
+    "worst case: the run is stretched over ever fewer chips and ever more periods; splitting it never helps it",
+    "X with all records read is the exposure form at no unexplained record; with a share read, the form for work"
+    " packed onto the fewest chips",
+    "algorithmic progress divides the threshold that matters; it is a guess, and yours to set",
+    "the chips of one run stop together whenever one of them is frozen",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What can be set; units as in :data:`SLIDERS`."""
+
+    chips: float = 1e5
+    chip_flops: float = 1e15
+    utilisation: float = 1.0
+    threshold: float = 1e25
+    run_days: float = 30.0
+    period_days: float = 30.0
+    confidence: float = 0.9
+    rate: float = 0.1
+    freeze_seconds: float = 1.6
+    inspectors: float = 30.0
+    chips_per_inspector: float = 1000.0
+    inspector_cost: float = 3e5
+    progress: float = 3.0
+    years: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses values outside what the sliders span."""
+        for slider in SLIDERS:
+            value = getattr(self, slider.name)
+            if not slider.least <= value <= slider.most:
+                raise InputError(
+                    f"{value:g} does not lie between {slider.least:g} and {slider.most:g}", field=slider.name
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What follows. None where the run is impossible.
+
+    Attributes:
+        threshold_then: FLOP that give the same capability by then.
+        breakout_days: days in which the whole fleet reaches that.
+        share: b, share of the fleet that the run needs.
+        chips_in_run: chips that the run needs.
+        snapshot_probability: p_w, chance that a chip of the run holds an incriminating record when read.
+        samples_per_year: chips that the inspectors read.
+        detection: chance that one of them belongs to the run, by Eq. 1.
+        detection_worst: the same against a run stretched without end.
+        needed_per_year: chips to read for the confidence, by Eq. 1.
+        needed_per_year_worst: the same against a run stretched without end.
+        inspectors_needed: people for that.
+        cost: USD a year of the inspectors.
+        cost_needed: USD a year of those needed.
+        hidden_all: X in FLOP if all records are read, at level A.
+        hidden_read: X in FLOP if only the chips that the inspectors read are.
+        snapshots_due: freezes of the fleet in a period.
+        snapshots_needed: audited snapshots that keep X below the threshold.
+        stall: share of the run's time that its freezes cost.
+    """
+
+    threshold_then: float
+    breakout_days: float
+    share: float
+    chips_in_run: float
+    snapshot_probability: float
+    samples_per_year: float
+    detection: float | None
+    detection_worst: float | None
+    needed_per_year: float | None
+    needed_per_year_worst: float | None
+    inspectors_needed: float | None
+    cost: float
+    cost_needed: float | None
+    hidden_all: float
+    hidden_read: float
+    snapshots_due: float
+    snapshots_needed: float
+    stall: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Returns plain JSON data."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def calculate(settings: Settings) -> Outcome:
+    """Returns all figures at once.
+
+    Sampling: Shavit 2023 (arXiv 2303.11341), Eq. 1, with C.1's limit of ever fewer chips for the worst case:
+    1 - (1 - (b/k) p_w)^(k s T/T_m) falls to 1 - e^(-b p_w s T/T_m). Bounds: :mod:`weighbridge.statistics`.
+    """
+    s = settings
+    missed = 1.0 - s.confidence
+    chip_day = s.chip_flops * s.utilisation * SECONDS_PER_DAY
+    then = s.threshold / s.progress**s.years
+    fleet_day = s.chips * chip_day
+    share = then / (fleet_day * s.run_days)
+    seen = -math.expm1(-s.rate * s.period_days)
+    periods = s.run_days / s.period_days
+    a_year = s.inspectors * s.chips_per_inspector
+    drawn = a_year * s.period_days / _DAYS_PER_YEAR
+    possible = share <= 1.0
+    caught = min(1.0, share * seen)
+    exact = math.log1p(-caught) if caught < 1.0 else -math.inf
+    needed = needed_worst = None
+    if possible:
+        once_a_period = _DAYS_PER_YEAR / s.period_days
+        needed = math.log(missed) / exact / periods * once_a_period if caught < 1.0 else once_a_period
+        needed_worst = -math.log(missed) / caught / periods * once_a_period
+    read = min(1.0, drawn / s.chips)
+    room = then / (fleet_day * s.period_days)
+    return Outcome(
+        threshold_then=then,
+        breakout_days=then / fleet_day,
+        share=share,
+        chips_in_run=share * s.chips,
+        snapshot_probability=seen,
+        samples_per_year=a_year,
+        detection=-math.expm1(drawn * periods * exact) if possible else None,
+        detection_worst=-math.expm1(-drawn * periods * caught) if possible else None,
+        needed_per_year=needed,
+        needed_per_year_worst=needed_worst,
+        inspectors_needed=None if needed_worst is None else math.ceil(needed_worst / s.chips_per_inspector),
+        cost=s.inspectors * s.inspector_cost,
+        cost_needed=None
+        if needed_worst is None
+        else math.ceil(needed_worst / s.chips_per_inspector) * s.inspector_cost,
+        hidden_all=min(-math.log(missed) / s.rate, s.chips * s.period_days) * chip_day,
+        hidden_read=min(concentrated_chip_time(read, s.rate, s.period_days, missed), s.chips * s.period_days)
+        * chip_day,
+        snapshots_due=s.rate * s.chips * s.period_days,
+        snapshots_needed=0.0 if room >= 1.0 else math.ceil(math.log(missed) / math.log1p(-room)),
+        stall=-math.expm1(-share * s.chips * s.rate * s.freeze_seconds / SECONDS_PER_DAY) if possible else None,
+    )
