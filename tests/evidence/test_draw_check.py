@@ -1,5 +1,7 @@
 """Draws by a beacon, by ECVRF and by commit-reveal: the honest one holds, each attack on it is found."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +31,7 @@ from weighbridge.evidence.draws import draw, draw_order, frame_seed
 from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.jsontext import dump_json
 from weighbridge.evidence.log import Log
-from weighbridge.evidence.vrf import vrf_public_key
+from weighbridge.evidence.vrf import vrf_public_key, vrf_verify
 
 Builder = Callable[[People], World]
 ALL = pytest.mark.parametrize("build", [by_beacon, by_vrf, by_reveal])
@@ -372,3 +374,45 @@ def test_folders_of_draws_take_only_what_belongs_there(people: People, tmp_path:
         load_draw(tmp_path / "draw", people.roots)
     with pytest.raises(InputError, match="no such folder"):
         load_draw(tmp_path / "absent", people.roots)
+
+
+@ALL
+def test_a_stranger_recomputes_the_draw_from_the_documented_steps(people: People, build: Builder) -> None:
+    """docs/statements.md, written out again with nothing but hashes: whoever changes a step changes the format."""
+    world = build(people)
+    assert world.frame is not None
+    payload, source = world.frame.payload, world.draws[0].payload["source"]
+    frame_id, sha256 = bytes.fromhex(world.frame.id), hashlib.sha256
+    shares = {s.identity.key_id: bytes.fromhex(s.payload["share"]) for s in world.shares}
+    if build is by_beacon:
+        value = sha256(bytes.fromhex(source["signature"])).digest()
+    elif build is by_vrf:
+        alpha = b"weighbridge/draw-vrf/1\0" + frame_id + shares[payload["source"]["challenger"]]
+        value = vrf_verify(bytes.fromhex(payload["source"]["key"]), bytes.fromhex(source["proof"]), alpha)
+    else:
+        value = sha256(
+            b"weighbridge/draw-shares/1\0" + b"".join(bytes.fromhex(key) + shares[key] for key in sorted(shares))
+        ).digest()
+    words = [payload["source"]["kind"].encode(), value, payload["purpose"].encode(), payload["period"].encode()]
+    fields = b"".join(len(field).to_bytes(4, "big") + field for field in (frame_id, *words))
+    seed = sha256(b"weighbridge/frame-draw/1\0" + fields).digest()
+    items = sorted(row["id"] for row in ROWS)
+    numbers = (int.from_bytes(hashlib.shake_256(seed + j.to_bytes(8, "big")).digest(16), "big") for j in range(99))
+    for place in range(9):
+        left = len(items) - place
+        number = next(n for n in numbers if n < 2**128 - 2**128 % left)
+        items[place], items[place + number % left] = items[place + number % left], items[place]
+    assert (world.draws[0].payload["drawn"], world.draws[0].payload["reserves"]) == (items[:6], items[6:9])
+
+    nodes = [
+        sha256(b"\0" + json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).digest()
+        for row in sorted(ROWS, key=lambda row: row["id"])
+    ]
+    while len(nodes) > 1:
+        paired = [sha256(b"\1" + nodes[n] + nodes[n + 1]).digest() for n in range(0, len(nodes) - 1, 2)]
+        nodes = paired + nodes[len(nodes) & ~1 :]
+    assert payload["population"] == sha256(b"weighbridge/population/1\0" + world.items.salt + nodes[0]).hexdigest()
+    for commitment in world.commitments:
+        key = commitment.identity.key_id
+        made = sha256(b"weighbridge/draw-share/1\0" + bytes.fromhex(key) + shares[key]).hexdigest()
+        assert commitment.payload["commitment"] == made

@@ -214,3 +214,11 @@ def test_a_second_plan_for_one_draw_is_found_in_the_log(site: Site, tmp_path: Pa
     with Log.open(tmp_path / "log.db", key) as log:
         log.append([again])
     assert "2 plans for this draw" in failing(run(*checked))["visit.single"]
+
+
+def test_a_nonce_is_what_the_documentation_says(site: Site) -> None:
+    opening = site.bundle.visit(site.roots).opening
+    assert opening is not None
+    for item, nonce in site.nonces.items():
+        joined = b"weighbridge/visit-challenge/1\0" + bytes.fromhex(opening.fresh) + item.encode()
+        assert nonce == hashlib.sha256(joined).hexdigest()
