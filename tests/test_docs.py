@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from weighbridge.app.demo import scene
 from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError
+from weighbridge.evidence import draw_form
 from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.statement import verify_statement
 from weighbridge.evidence.trust import TrustRoots
@@ -28,6 +29,10 @@ from weighbridge.ledger.workspace import KINDS
 from weighbridge.mechanisms.chip import docket, record
 from weighbridge.mechanisms.registry.epcis import read_event
 from weighbridge.mechanisms.transcript.commitment import Opening
+from weighbridge.mechanisms.visit.plan import Opening as Opening_
+from weighbridge.mechanisms.visit.plan import VisitPlan
+from weighbridge.mechanisms.visit.record import FORMS, VisitRecord
+from weighbridge.mechanisms.visit.visit import Close
 from weighbridge.planning import ChipRun, every_form, plan_items, plan_snapshots
 from weighbridge.rules import WorkItem, load_rules
 
@@ -221,6 +226,32 @@ def test_fields_of_statements() -> None:
     )
     assert told("inspection-plan") == set(plan.as_payload())
     assert told("run-audit") == audit_fields()
+
+
+def test_fields_of_draws_and_visits() -> None:
+    def told(kind: str) -> set[str]:
+        return {row[0].strip("`") for row in rows(section("docs/statements.md", kind))[1:]}
+
+    assert told("draw-frame") == {f.name for f in fields(draw_form.Frame)} | {"kind", *draw_form.SOURCES}
+    assert told("draw") == {"frame", "source", "seed", "drawn", "reserves"}
+    assert told("visit-plan") == {f.name for f in fields(VisitPlan)}
+    assert told("visit-opening") == {f.name for f in fields(Opening_)}
+    assert told("visit-record") == {f.name for f in fields(VisitRecord)} | set(FORMS)
+    assert told("visit-close") == {f.name for f in fields(Close)}
+    forms = {row[0].strip("`"): row[1] for row in rows(section("docs/statements.md", "visit-record"))}
+    for what, form in FORMS.items():
+        assert set(re.findall(r"`(\w+)`", forms[what])) >= set(form), what
+
+
+def test_every_check_of_draws_and_visits_is_documented() -> None:
+    text = (ROOT / "docs/visits.md").read_text()
+    folders = [ROOT / "src/weighbridge" / name for name in ("mechanisms/visit", "ledger", "evidence")]
+    sources = "".join(path.read_text() for folder in folders for path in sorted(folder.glob("*.py")))
+    checks = set(re.findall(r'"(visit\.[a-z]+|inspection\.(?:challenge|readout))"', sources))
+    checks |= {f"draw.{name}" for name in re.findall(r'_finding\(evidence, "([a-z]+)"', sources)}
+    checks |= {f"visit.{what}" for what in ("serial", "seal", "tamper", "refusal", "silence")}
+    assert len(checks) >= 20
+    assert {check for check in checks if f"`{check}`" not in text} == set()
 
 
 def audit_fields() -> set[str]:

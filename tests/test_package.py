@@ -27,7 +27,8 @@ def test_importing_it_brings_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["plan", "--help"], ["log", "--help"], ["check", "--help"], ["registry", "--help"]]
+    "command",
+    [["plan", "--help"], ["log", "--help"], ["check", "--help"], ["registry", "--help"], ["inspect", "--help"]],
 )
 def test_commands_that_need_no_torch_bring_none(command: list[str]) -> None:
     program = f"""

@@ -34,6 +34,18 @@ EXPECTED = {
     "weighbridge chip show": "DIRECTORY --limit --json",
     "weighbridge chip verify": "DIRECTORY --roots --log --late-limit --json",
     "weighbridge demo": "--out --seed --json",
+    "weighbridge inspect check": "FOLDER --roots --log --json",
+    "weighbridge inspect check-draw": "FOLDER --roots --log --json",
+    "weighbridge inspect close": "FOLDER --key --roots --json",
+    "weighbridge inspect commit": "FOLDER --key --purpose --period --secret --spool --json",
+    "weighbridge inspect draw": "FOLDER --key --roots --signature --vrf-key --spool --json",
+    "weighbridge inspect frame": "FOLDER --list --count --reserves --purpose --period --source --round --vrf-key "
+    "--challenger --hours --key --roots --spool --json",
+    "weighbridge inspect open": "FOLDER --place --present --access --key --roots --json",
+    "weighbridge inspect plan": "FOLDER --draw --site --notified --require --member --camera-gap --visit-number "
+    "--key --roots --spool --json",
+    "weighbridge inspect record": "FOLDER WHAT --item --set --file --at --key --roots --json",
+    "weighbridge inspect reveal": "FOLDER --key --roots --secret --spool --json",
     "weighbridge log export": "PATH DIRECTORY --roots --json",
     "weighbridge log keep": "PATH --spool --key --roots --create --inspector --nonce-key --once --json",
     "weighbridge log prove": "PATH ENTRY --since --size --roots --json",

@@ -16,6 +16,7 @@ def build() -> typer.Typer:
         case_commands,
         chip_commands,
         demo_commands,
+        inspect_commands,
         log_commands,
         plan_commands,
         practice_commands,
@@ -35,6 +36,7 @@ def build() -> typer.Typer:
     app.add_typer(log_commands.app, name="log", help="The transparency log: show, verify, prove, export, keep.")
     app.add_typer(registry_commands.app, name="registry", help="The directory of chips and its findings.")
     app.add_typer(plan_commands.app, name="plan", help="How much to look at, where and when, and what it would catch.")
+    app.add_typer(inspect_commands.app, name="inspect", help="Draws that nobody could steer; visits as signed bundles.")
     assess_commands.mount(app)
     demo_commands.mount(app)
     practice_commands.mount(app)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from weighbridge.errors import InputError
 
-__all__ = ["draw", "draw_seed"]
+__all__ = ["draw", "draw_order", "draw_seed", "frame_seed"]
 
 
 def draw_seed(purpose: str, *, checkpoint_root: bytes, secret: bytes) -> bytes:
@@ -17,8 +17,34 @@ def draw_seed(purpose: str, *, checkpoint_root: bytes, secret: bytes) -> bytes:
     return hashlib.sha256(b"weighbridge/draw/1/" + purpose.encode() + b"\0" + checkpoint_root + secret).digest()
 
 
+def frame_seed(frame: bytes, *, source: str, value: bytes, purpose: str, period: str) -> bytes:
+    """Returns the seed of a draw from a frozen frame (32 bytes).
+
+    The fields are hashed with their lengths, so that no two sets of them run together. The frame says beforehand
+    which source and which round, key or commitments will give the value.
+
+    Args:
+        frame: id of the statement that froze the population, 32 bytes.
+        source: name of the source of chance.
+        value: what the source gave, known only after the frame was fixed.
+        purpose: what is drawn for.
+        period: for which period.
+    """
+    fields = (frame, source.encode(), value, purpose.encode(), period.encode())
+    joined = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return hashlib.sha256(b"weighbridge/frame-draw/1\0" + joined).digest()
+
+
 def draw(population: Sequence[str], count: int, *, seed: bytes) -> list[str]:
-    """Draws ``count`` distinct items uniformly, in the population's sorted order (Fisher-Yates over SHAKE-256).
+    """Draws ``count`` distinct items uniformly and returns them sorted; see :func:`draw_order`."""
+    return sorted(draw_order(population, count, seed=seed))
+
+
+def draw_order(population: Sequence[str], count: int, *, seed: bytes) -> list[str]:
+    """Draws ``count`` distinct items uniformly, in the order drawn (Fisher-Yates over SHAKE-256).
+
+    The population is sorted first, so its order does not matter. More items from the same seed begin with the same
+    ones: those drawn after the sample are its reserves, in order.
 
     Raises:
         InputError: more are asked for than there are, or the population repeats an item.
@@ -32,7 +58,7 @@ def draw(population: Sequence[str], count: int, *, seed: bytes) -> list[str]:
     for position in range(count):
         other = position + stream.below(len(items) - position)
         items[position], items[other] = items[other], items[position]
-    return sorted(items[:count])
+    return items[:count]
 
 
 class _Numbers:

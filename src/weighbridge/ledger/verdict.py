@@ -17,8 +17,16 @@ LEVELS: Mapping[str, str] = {
 }
 
 
-_HOLDS_WITHOUT_CHIPS = ("transcript.", "registry.", "inspection.plan", "inspection.nonce", "ledger.lineage")
-"""Checks on what the verifier replayed, the log ordered and people signed: they count at every level."""
+_HOLDS_WITHOUT_CHIPS = (
+    "transcript.",
+    "registry.",
+    "draw.",
+    "visit.",
+    "inspection.plan",
+    "inspection.nonce",
+    "ledger.lineage",
+)
+"""Checks on what the verifier replayed, inspectors saw, the log ordered, people signed: they count at every level."""
 
 _HOLDS_WITH_KEYS = (
     *_HOLDS_WITHOUT_CHIPS,
@@ -28,6 +36,7 @@ _HOLDS_WITH_KEYS = (
     "chip.schedule",
     "chip.end",
     "inspection.challenge",
+    "inspection.readout",
     "ledger.",
 )
 """Checks on the records' signatures and counters: they count while the chips' keys are intact."""

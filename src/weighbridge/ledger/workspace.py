@@ -16,6 +16,7 @@ from pathlib import Path
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.certificates import Role
+from weighbridge.evidence.draw_folder import DRAW_ROLES
 from weighbridge.evidence.log import ExportedLog
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
@@ -31,6 +32,11 @@ KINDS: Mapping[str, frozenset[Role]] = {
     "inspection-challenge": frozenset({Role.INSPECTOR}),
     "inspection-close": frozenset({Role.INSPECTOR}),
     "run-audit": frozenset({Role.INSPECTOR}),
+    **DRAW_ROLES,
+    "visit-plan": frozenset({Role.INSPECTOR}),
+    "visit-opening": frozenset({Role.INSPECTOR}),
+    "visit-record": frozenset({Role.INSPECTOR}),
+    "visit-close": frozenset({Role.INSPECTOR}),
     "custody-event": frozenset(
         {Role.MAKER, Role.REGISTRAR, Role.DISTRIBUTOR, Role.OPERATOR, Role.INSPECTOR, Role.INSPECTORATE}
     ),

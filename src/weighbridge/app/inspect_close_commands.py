@@ -1,0 +1,136 @@
+"""``weighbridge inspect close | check``: what a visit shows, signed whole and checked end to end."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.app.draw_files import logged_statements
+from weighbridge.app.output import exit_status, print_findings
+from weighbridge.errors import InputError
+from weighbridge.evidence.jsontext import dump_json
+from weighbridge.evidence.keys import FileSigner
+from weighbridge.evidence.statement import sign_statement
+from weighbridge.evidence.trust import TrustRoots
+from weighbridge.ledger.visits import JudgedVisit, judge_bundle
+from weighbridge.mechanisms.visit.bundle import CLOSE, Bundle
+from weighbridge.mechanisms.visit.visit import Visit
+
+__all__ = ["mount", "require_team"]
+
+Folder = Annotated[Path, typer.Argument(help="The visit's folder.", metavar="VISIT")]
+Roots = Annotated[Path, typer.Option(help="Directory of trust roots, from outside.", metavar="DIR")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def mount(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("close")(close)
+    app.command("check")(check)
+
+
+def close(
+    folder: Folder,
+    *,
+    key: Annotated[Path, typer.Option(help="The inspector's private key (PEM), its chain beside it.", metavar="FILE")],
+    roots: Roots,
+    as_json: Json = False,
+) -> None:
+    r"""Close a visit: judge it, sign the whole folder, print what became of each drawn item.
+
+    \b
+    Example: weighbridge inspect close visit --key inspector.pem --roots roots
+    """
+    signer, trusted = FileSigner.load(key), TrustRoots.load(roots)
+    bundle = Bundle(folder)
+    visit = bundle.visit(trusted)
+    require_team(visit, signer, key)
+    if visit.opening_statement is None:
+        raise InputError("was never open", where=folder)
+    if visit.close is not None:
+        raise InputError("is closed already", where=folder)
+    now = int(time.time())
+    judged = judge_bundle(bundle, trusted, now=now)
+    found = [finding.as_dict() for finding in judged.findings if finding.check != "visit.bundle"]
+    bundle.put("findings.json", dump_json({"findings": found}))
+    manifest = bundle.manifest()
+    bundle.put("manifest.json", manifest)
+    payload = {
+        "visit": visit.id,
+        "at": now,
+        "records": len(visit.records),
+        "head": visit.records[-1][1].id if visit.records else visit.opening_statement.id,
+        "manifest": hashlib.sha256(manifest).hexdigest(),
+        "summary": judged.judgement.summary(),
+    }
+    bundle.put("close.cose", sign_statement(signer, kind=CLOSE, subject=visit.id, payload=payload, issued_at=now))
+    _print(judge_bundle(bundle, trusted, now=now), folder, as_json=as_json)
+
+
+def check(
+    folder: Folder,
+    *,
+    roots: Roots,
+    log: Annotated[Path | None, typer.Option(help="The log or its export: shows second draws.", metavar="LOG")] = None,
+    as_json: Json = False,
+) -> None:
+    r"""Check a visit end to end: signatures, draw, records, chips' answers, every file.
+
+    Exit 0 if all holds, 1 if a check failed, 3 if one could not be made.
+
+    \b
+    Example: weighbridge inspect check visit --roots roots
+    """
+    trusted = TrustRoots.load(roots)
+    logged = None if log is None else logged_statements(log, trusted)
+    judged = judge_bundle(Bundle(folder), trusted, now=time.time(), log=logged)
+    _print(judged, folder, as_json=as_json)
+    raise typer.Exit(exit_status(judged.findings))
+
+
+def _print(judged: JudgedVisit, folder: Path, *, as_json: bool) -> None:
+    shown = judged.judgement
+    now = float(judged.visit.close.at) if judged.visit.close else time.time()
+    if as_json:
+        print_json(
+            {
+                "visit": judged.visit.id,
+                "site": judged.visit.plan.site,
+                "summary": shown.summary(),
+                "items": [dict(item.__dict__) for item in shown.items],
+                "clocks": [clock.as_dict(now) for clock in shown.clocks],
+                "findings": [f.as_dict() | {"redo": f"weighbridge inspect check {folder}"} for f in judged.findings],
+            }
+        )
+        return
+    print_table(
+        f"{judged.visit.plan.site}, {len(judged.visit.records)} records",
+        columns=["rack", "item", "outcome", "instead", "reason"],
+        rows=[
+            [
+                item.rack,
+                item.item if item.drawn else f"{item.item} (reserve)",
+                item.outcome,
+                item.replaced_by or "",
+                item.reason,
+            ]
+            for item in sorted(shown.items, key=lambda item: (item.rack, item.item))
+        ],
+    )
+    print_pairs("Drawn items", pairs=[(name.replace("_", " "), str(count)) for name, count in shown.summary().items()])
+    rest = [f for f in judged.findings if f.check != "visit.item"]
+    print_findings("findings", rest)
+
+
+def require_team(visit: Visit, signer: FileSigner, key: Path) -> None:
+    """Refuses a key that the plan does not name.
+
+    Raises:
+        InputError: it does not.
+    """
+    if signer.key_id not in visit.plan.team:
+        team = ", ".join(sorted(visit.plan.team.values()))
+        raise InputError("is not the key of anybody of the team", where=key, mend=f"the plan names {team}")

@@ -1,0 +1,134 @@
+"""What an inspector types into a record: fields as NAME=VALUE, files to keep, times in the usual spelling."""
+
+import csv
+import datetime
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from weighbridge.app.draw_files import read_file
+from weighbridge.errors import InputError
+from weighbridge.evidence.jsontext import dump_json
+from weighbridge.mechanisms.chip.store import record_path, sequences
+from weighbridge.mechanisms.visit.record import FORMS
+from weighbridge.units import parse_count
+
+__all__ = ["details_of", "parse_time", "show_time"]
+
+_OPTIONAL = {
+    "serial": {"physical": None, "digital": None, "photo": None},
+    "seal": {"found": None, "photo": None},
+    "tamper": {"photo": None},
+    "refusal": {"reason": None},
+}
+_COUNTS = {"about", "records"}
+_TIMES = {"asked_at", "from", "to"}
+
+
+def parse_time(text: str, *, name: str, latest: float | None = None) -> int:
+    """Reads a time in ISO 8601 with its zone, or Unix seconds.
+
+    Raises:
+        InputError: neither, without a zone, or later than ``latest``.
+    """
+    if text.isascii() and text.isdecimal() and len(text) < 13:
+        found = int(text)
+    else:
+        try:
+            moment = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            raise InputError("is no time", where=text[:40], field=name, mend="such as 2026-11-22T10:00Z") from None
+        if moment.tzinfo is None:
+            raise InputError("names no time zone", where=text[:40], field=name, mend="add Z for UTC")
+        found = int(moment.timestamp())
+    if found <= 0 or (latest is not None and found > latest):
+        raise InputError("lies in the future", where=text[:40], field=name)
+    return found
+
+
+def show_time(seconds: float) -> str:
+    """Returns a time for people, UTC."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def details_of(what: str, values: Sequence[str], files: Sequence[str]) -> tuple[dict[str, Any], list[bytes]]:
+    """Returns a record's fields, and the contents of the files that go with it.
+
+    A chip's answer is ``--file answer=RECORD``; a read-out is ``--file chip=DIRECTORY``; footage is a CSV with the
+    columns from, to and file (or sha256), whose files are hashed where they lie.
+
+    Raises:
+        InputError: an unknown kind, or a field or file that does not fit.
+    """
+    if what not in FORMS:
+        raise InputError(f"is none of {', '.join(FORMS)}", where=what[:40], field="WHAT")
+    found: dict[str, Any] = dict(_OPTIONAL.get(what, {}))
+    for name, text in _pairs(values, "--set"):
+        found[name] = _value(name, text)
+    kept: list[bytes] = []
+    for name, text in _pairs(files, "--file"):
+        path = Path(text)
+        if what == "readout" and name == "chip":
+            listing, kept = _read_out(path)
+            found |= {"digest": _digest(listing), "records": len(kept)}
+            kept.append(listing)
+        elif what == "camera" and name == "footage":
+            found["footage"] = _footage(path)
+        else:
+            data = read_file(path)
+            found[name] = _digest(data)
+            kept.append(data)
+    return found, kept
+
+
+def _value(name: str, text: str) -> object:
+    if name in _COUNTS:
+        return parse_count(text, name=name)
+    if name in _TIMES:
+        return parse_time(text, name=name)
+    if name == "intact":
+        if text not in ("yes", "no"):
+            raise InputError("is yes or no", where=text[:40], field=name)
+        return text == "yes"
+    return text
+
+
+def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
+    found = []
+    for text in texts:
+        name, mark, value = text.partition("=")
+        if not mark or not name or not value:
+            raise InputError("is not NAME=VALUE", where=text[:40], field=option)
+        found.append((name, value))
+    if len({name for name, _ in found}) < len(found):
+        raise InputError("names a field twice", field=option)
+    return found
+
+
+def _read_out(directory: Path) -> tuple[bytes, list[bytes]]:
+    """Returns the listing of a chip's records, in order, and the records."""
+    raws = [read_file(record_path(directory, sequence)) for sequence in sequences(directory)]
+    if not raws:
+        raise InputError("holds no records", where=directory, mend="name a chip's directory")
+    return dump_json({"records": [_digest(raw) for raw in raws]}), raws
+
+
+def _footage(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_file(path).decode("utf-8-sig"))))
+    except UnicodeDecodeError as error:
+        raise InputError("is not UTF-8 text", where=path) from error
+    parts = []
+    for number, row in enumerate(rows, 2):
+        start, end, digest, file = (row.get(name) for name in ("from", "to", "sha256", "file"))
+        if not start or not end or not (digest or file):
+            raise InputError(f"line {number} lacks from, to, or file (or sha256)", where=path)
+        told = digest or _digest(read_file(path.parent / str(file)))
+        parts.append({"from": parse_time(start, name="from"), "to": parse_time(end, name="to"), "sha256": told})
+    return parts
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

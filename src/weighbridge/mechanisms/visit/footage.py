@@ -1,0 +1,30 @@
+"""Where recorded footage has gaps or runs over itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["gaps", "overlaps"]
+
+
+def gaps(footage: Sequence[Mapping[str, Any]], *, start: int, end: int) -> list[tuple[int, int]]:
+    """Returns the spans between ``start`` and ``end`` (Unix seconds) that no part of the footage covers."""
+    found, covered = [], start
+    for part in sorted(footage, key=lambda part: part["from"]):
+        if part["from"] > covered:
+            found.append((covered, min(part["from"], end)))
+        covered = max(covered, part["to"])
+        if covered >= end:
+            break
+    if covered < end:
+        found.append((covered, end))
+    return [(a, b) for a, b in found if a < b]
+
+
+def overlaps(footage: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """Returns the spans that two parts of one camera's footage both claim: one of them is not what it says."""
+    found, covered = [], 0
+    for part in sorted(footage, key=lambda part: part["from"]):
+        if part["from"] < covered:
+            found.append((part["from"], min(covered, part["to"])))
+        covered = max(covered, part["to"])
+    return found
