@@ -27,12 +27,12 @@ from weighbridge.ledger.report import KIND as REPORT_KIND
 from weighbridge.ledger.verdict import Lineage, rule_on
 from weighbridge.ledger.workspace import KINDS
 from weighbridge.mechanisms.chip import docket, record
+from weighbridge.mechanisms.inspection.plan import Opening as Opening_
+from weighbridge.mechanisms.inspection.plan import VisitPlan
+from weighbridge.mechanisms.inspection.record import FORMS, VisitRecord
+from weighbridge.mechanisms.inspection.visit import Close
 from weighbridge.mechanisms.registry.epcis import read_event
 from weighbridge.mechanisms.transcript.commitment import Opening
-from weighbridge.mechanisms.visit.plan import Opening as Opening_
-from weighbridge.mechanisms.visit.plan import VisitPlan
-from weighbridge.mechanisms.visit.record import FORMS, VisitRecord
-from weighbridge.mechanisms.visit.visit import Close
 from weighbridge.planning import ChipRun, every_form, plan_items, plan_snapshots
 from weighbridge.rules import WorkItem, load_rules
 
@@ -245,7 +245,7 @@ def test_fields_of_draws_and_visits() -> None:
 
 def test_every_check_of_draws_and_visits_is_documented() -> None:
     text = (ROOT / "docs/visits.md").read_text()
-    folders = [ROOT / "src/weighbridge" / name for name in ("mechanisms/visit", "ledger", "evidence")]
+    folders = [ROOT / "src/weighbridge" / name for name in ("mechanisms/inspection", "ledger", "evidence")]
     sources = "".join(path.read_text() for folder in folders for path in sorted(folder.glob("*.py")))
     checks = set(re.findall(r'"(visit\.[a-z]+|inspection\.(?:challenge|readout))"', sources))
     checks |= {f"draw.{name}" for name in re.findall(r'_finding\(evidence, "([a-z]+)"', sources)}

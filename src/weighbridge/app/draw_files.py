@@ -12,7 +12,7 @@ from weighbridge.evidence.log import ExportedLog, Log
 from weighbridge.evidence.spool import SpoolClient
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.mechanisms.visit.plan import PLAN
+from weighbridge.mechanisms.inspection.plan import PLAN
 
 __all__ = ["logged_statements", "read_file", "read_secret", "submit"]
 

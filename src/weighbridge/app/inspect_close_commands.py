@@ -16,8 +16,8 @@ from weighbridge.evidence.keys import FileSigner
 from weighbridge.evidence.statement import sign_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.visits import JudgedVisit, judge_bundle
-from weighbridge.mechanisms.visit.bundle import CLOSE, Bundle
-from weighbridge.mechanisms.visit.visit import Visit
+from weighbridge.mechanisms.inspection.bundle import CLOSE, Bundle
+from weighbridge.mechanisms.inspection.visit import Visit
 
 __all__ = ["mount", "require_team"]
 

@@ -23,12 +23,12 @@ from weighbridge.evidence.keys import FileSigner, key_id_of
 from weighbridge.evidence.statement import sign_statement, statement_id
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.visits import judge_bundle
-from weighbridge.mechanisms.visit.bundle import Bundle
-from weighbridge.mechanisms.visit.clocks import clocks
-from weighbridge.mechanisms.visit.judge import CLOCK_SKEW, WRITE_UP
-from weighbridge.mechanisms.visit.plan import CHECKS, OPENING, PLAN, Opening, VisitPlan, challenge_nonce
-from weighbridge.mechanisms.visit.record import FORMS, RECORD, VisitRecord
-from weighbridge.mechanisms.visit.visit import Visit
+from weighbridge.mechanisms.inspection.bundle import Bundle
+from weighbridge.mechanisms.inspection.clocks import clocks
+from weighbridge.mechanisms.inspection.judge import CLOCK_SKEW, WRITE_UP
+from weighbridge.mechanisms.inspection.plan import CHECKS, OPENING, PLAN, Opening, VisitPlan, challenge_nonce
+from weighbridge.mechanisms.inspection.record import FORMS, RECORD, VisitRecord
+from weighbridge.mechanisms.inspection.visit import Visit
 from weighbridge.units import parse_count, parse_quantity
 
 __all__ = ["mount"]

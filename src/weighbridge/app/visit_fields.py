@@ -12,7 +12,7 @@ from weighbridge.app.draw_files import read_file
 from weighbridge.errors import InputError
 from weighbridge.evidence.jsontext import dump_json
 from weighbridge.mechanisms.chip.store import record_path, sequences
-from weighbridge.mechanisms.visit.record import FORMS
+from weighbridge.mechanisms.inspection.record import FORMS
 from weighbridge.units import parse_count
 
 __all__ = ["details_of", "parse_time", "show_time"]

@@ -18,11 +18,11 @@ from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.chip.record import KIND as CHIP_RECORD
 from weighbridge.mechanisms.chip.record import decode_record
 from weighbridge.mechanisms.chip.verify import KnownHead, verify
-from weighbridge.mechanisms.visit.bundle import Bundle
-from weighbridge.mechanisms.visit.judge import Judgement, judge
-from weighbridge.mechanisms.visit.plan import PLAN, challenge_nonce
-from weighbridge.mechanisms.visit.record import VisitRecord
-from weighbridge.mechanisms.visit.visit import Visit, finding
+from weighbridge.mechanisms.inspection.bundle import Bundle
+from weighbridge.mechanisms.inspection.judge import Judgement, judge
+from weighbridge.mechanisms.inspection.plan import PLAN, challenge_nonce
+from weighbridge.mechanisms.inspection.record import VisitRecord
+from weighbridge.mechanisms.inspection.visit import Visit, finding
 
 __all__ = ["JudgedVisit", "judge_bundle"]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from weighbridge.mechanisms.visit.plan import Opening, VisitPlan
-from weighbridge.mechanisms.visit.record import VisitRecord
+from weighbridge.mechanisms.inspection.plan import Opening, VisitPlan
+from weighbridge.mechanisms.inspection.record import VisitRecord
 
 __all__ = ["ACCESS", "ACKNOWLEDGEMENT", "CLARIFICATION", "Clock", "clocks"]
 

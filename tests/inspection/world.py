@@ -17,8 +17,8 @@ from weighbridge.evidence.statement import sign_statement
 from weighbridge.evidence.trust import LogKey, TrustRoots
 from weighbridge.mechanisms.chip.challenge import answer_challenge
 from weighbridge.mechanisms.chip.setup import init_chip
-from weighbridge.mechanisms.visit.bundle import Bundle
-from weighbridge.mechanisms.visit.record import RECORD, VisitRecord
+from weighbridge.mechanisms.inspection.bundle import Bundle
+from weighbridge.mechanisms.inspection.record import RECORD, VisitRecord
 
 CHIPS, DRAWN, RESERVES = 8, 3, 2
 

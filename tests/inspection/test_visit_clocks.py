@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weighbridge.errors import InputError
-from weighbridge.mechanisms.visit.clocks import ACCESS, ACKNOWLEDGEMENT, CLARIFICATION, clocks
-from weighbridge.mechanisms.visit.footage import gaps, overlaps
-from weighbridge.mechanisms.visit.plan import Opening, VisitPlan
-from weighbridge.mechanisms.visit.record import VisitRecord
-from weighbridge.mechanisms.visit.sample import most_defective
+from weighbridge.mechanisms.inspection.clocks import ACCESS, ACKNOWLEDGEMENT, CLARIFICATION, clocks
+from weighbridge.mechanisms.inspection.footage import gaps, overlaps
+from weighbridge.mechanisms.inspection.plan import Opening, VisitPlan
+from weighbridge.mechanisms.inspection.record import VisitRecord
+from weighbridge.mechanisms.inspection.sample import most_defective
 
 HOUR, T0 = 3_600, 1_790_000_000
 PLAN = VisitPlan(

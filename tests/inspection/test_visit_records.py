@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from visit.world import Site, failing, outcomes
+from inspection.world import Site, failing, outcomes
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.chip.challenge import answer_challenge
-from weighbridge.mechanisms.visit.judge import WRITE_UP
+from weighbridge.mechanisms.inspection.judge import WRITE_UP
 
 
 def item_outcome(printed: object, item: str) -> dict[str, object]:

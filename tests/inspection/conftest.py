@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from visit.world import Site, build_site
+from inspection.world import Site, build_site
 
 
 @pytest.fixture(scope="session")

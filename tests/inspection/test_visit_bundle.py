@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from visit.world import CHIPS, Site, failing, outcomes, run
+from inspection.world import CHIPS, Site, failing, outcomes, run
 from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.keys import FileSigner
 from weighbridge.evidence.log import Log
 from weighbridge.evidence.statement import sign_statement
-from weighbridge.mechanisms.visit.bundle import CLOSE
-from weighbridge.mechanisms.visit.plan import PLAN
+from weighbridge.mechanisms.inspection.bundle import CLOSE
+from weighbridge.mechanisms.inspection.plan import PLAN
 
 
 def test_an_honest_visit_holds_end_to_end(whole: Site) -> None:

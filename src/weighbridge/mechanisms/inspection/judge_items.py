@@ -10,9 +10,9 @@ Seals and tamper signs carry no calibrated weight: they never lower what could b
 from collections.abc import Iterator
 
 from weighbridge.evidence.findings import Finding, Outcome
-from weighbridge.mechanisms.visit.footage import gaps, overlaps
-from weighbridge.mechanisms.visit.record import VisitRecord
-from weighbridge.mechanisms.visit.visit import Visit, finding
+from weighbridge.mechanisms.inspection.footage import gaps, overlaps
+from weighbridge.mechanisms.inspection.record import VisitRecord
+from weighbridge.mechanisms.inspection.visit import Visit, finding
 
 __all__ = ["item_findings", "place_findings"]
 

@@ -5,7 +5,7 @@
 3. ``visit.chain``: records are numbered without gap, each names the one before; the close counts them.
 4. ``visit.time``: every record lies within the visit, and was signed when it says.
 5. ``visit.clock``: access, acknowledgements and clarifications came in time.
-6. Items and instruments: see :mod:`weighbridge.mechanisms.visit.judge_items`.
+6. Items and instruments: see :mod:`weighbridge.mechanisms.inspection.judge_items`.
 7. ``visit.item``: a drawn item is verified only if all that was required of it passed. Nothing else makes it so: not
    a replacement, not a reason, not a close.
 8. ``visit.sample``: how many of the drawn items were verified, and what that bounds.
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from weighbridge.evidence.findings import Finding, Outcome
-from weighbridge.mechanisms.visit.clocks import Clock, clocks
-from weighbridge.mechanisms.visit.judge_items import item_findings, place_findings
-from weighbridge.mechanisms.visit.sample import most_defective
-from weighbridge.mechanisms.visit.visit import Visit, finding
+from weighbridge.mechanisms.inspection.clocks import Clock, clocks
+from weighbridge.mechanisms.inspection.judge_items import item_findings, place_findings
+from weighbridge.mechanisms.inspection.sample import most_defective
+from weighbridge.mechanisms.inspection.visit import Visit, finding
 
 __all__ = ["CLOCK_SKEW", "WRITE_UP", "ItemOutcome", "Judgement", "judge"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
-from weighbridge.mechanisms.visit.plan import Opening, VisitPlan
-from weighbridge.mechanisms.visit.record import VisitRecord
+from weighbridge.mechanisms.inspection.plan import Opening, VisitPlan
+from weighbridge.mechanisms.inspection.record import VisitRecord
 
 __all__ = ["Close", "Visit", "finding"]
 

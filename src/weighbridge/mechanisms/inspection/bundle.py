@@ -24,9 +24,9 @@ from weighbridge.evidence.jsontext import dump_json, load_json
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.mechanisms.visit.plan import OPENING, PLAN, Opening, VisitPlan
-from weighbridge.mechanisms.visit.record import RECORD, VisitRecord
-from weighbridge.mechanisms.visit.visit import Close, Visit
+from weighbridge.mechanisms.inspection.plan import OPENING, PLAN, Opening, VisitPlan
+from weighbridge.mechanisms.inspection.record import RECORD, VisitRecord
+from weighbridge.mechanisms.inspection.visit import Close, Visit
 
 __all__ = ["CLOSE", "Bundle"]
 
