@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from weighbridge.app import plan_best_commands
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.errors import InputError
 from weighbridge.planning.chips import ASSUMPTIONS, Form, plan_chips
@@ -30,6 +31,8 @@ app = typer.Typer(
     help="How many chips, items or snapshots must be inspected, and what a clean result will show.",
     no_args_is_help=True,
 )
+
+plan_best_commands.mount(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Extra = Annotated[
