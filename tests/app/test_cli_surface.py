@@ -38,8 +38,14 @@ EXPECTED = {
     "weighbridge log prove": "PATH ENTRY --since --size --roots --json",
     "weighbridge log show": "PATH --roots --kind --subject --start --limit --json",
     "weighbridge log verify": "PATH --roots --checkpoint --json",
+    "weighbridge plan best": "--fleet --days --limit --rule --counting --format --declared --visits --inspector-days "
+    "--replay-hours --freezes --reading --rate --days-per-draw --replay-per-audit --periods --rules --json",
     "weighbridge plan chips": "--chips --flop --chip-flops --days --period --rate --confidence --form --json",
+    "weighbridge plan fleet": "EPOCH --out --least --h100-flops --visit-days --unlikely --json",
     "weighbridge plan items": "--population --missing --confidence --json",
+    "weighbridge plan mechanisms": "--mechanisms --json",
+    "weighbridge plan portfolio": "--fleet --days --limit --rule --counting --format --declared --confidence --regime "
+    "--cover --set --mechanisms --adds --joined --together --years --progress --rules --json",
     "weighbridge plan rules": "--rules --json",
     "weighbridge plan snapshots": "--chips --chip-flops --days --limit --rule --counting --format --declared "
     "--unexplained --confidence --stride --step-seconds --rules --json",

@@ -180,5 +180,6 @@ def test_the_surface_is_frozen(command: str, options: set[str]) -> None:
     group = typer.main.get_command(app)
     found = group.commands[command]  # type: ignore[attr-defined]
     assert {option.lstrip("-") for parameter in found.params for option in parameter.opts} == options
-    assert set(group.commands) == {"chips", "items", "snapshots", "rules"}  # type: ignore[attr-defined]
+    # What other files mount here is frozen in tests/app/test_cli_surface.py.
+    assert set(group.commands) >= {"chips", "items", "snapshots", "rules"}  # type: ignore[attr-defined]
     assert "Example: weighbridge plan" in found.help

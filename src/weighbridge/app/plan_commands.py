@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.app import plan_best_commands
+from weighbridge.app import plan_best_commands, plan_portfolio_commands
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.errors import InputError
 from weighbridge.planning.chips import ASSUMPTIONS, Form, plan_chips
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 
 plan_best_commands.mount(app)
+plan_portfolio_commands.mount(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Extra = Annotated[

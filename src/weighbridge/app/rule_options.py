@@ -11,6 +11,10 @@ from weighbridge.units import parse_flop, parse_quantity
 
 __all__ = ["Limit", "limit_from"]
 
+# Policies that add up a model's lineage or what was merged into it; so do rules on cumulative training.
+_ADDING = ("eu_guidelines_2025", "ca_sb53")
+_CUMULATIVE = "cumulative_training_flop"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
@@ -21,12 +25,14 @@ class Limit:
         flop: room beside declared work: the FLOP of the hidden run that must be caught.
         rule: the rule's id, if one was given.
         policy: its counting policy, if one was given.
+        adds: whether hidden lineages add, by the rule's policy; a plain limit adds them.
     """
 
     threshold: float
     flop: float
     rule: str | None
     policy: str | None
+    adds: bool
 
     def counted(self, sites: Sequence[Site], number_format: str) -> tuple[Site, ...]:
         """Returns the sites with rates as the rule counts hidden work in that number format."""
@@ -50,10 +56,11 @@ def limit_from(
     if (limit is None) == (rule is None):
         raise InputError("exactly one is needed", field="--limit or --rule", mend="give a FLOP figure or a rule")
     if rule is None:
-        threshold, policy = float(parse_flop(str(limit), name="--limit")), None
+        threshold, policy, adds = float(parse_flop(str(limit), name="--limit")), None, True
     else:
         book = load_rules(extra=extra)
         threshold, policy = float(book.rule(rule).limit), book.counting_of(rule, counting=counting)
+        adds = policy in _ADDING or book.rule(rule).metric == _CUMULATIVE
     shown = parse_quantity(declared, name="--declared", positive=False)
     if shown >= threshold:
         raise InputError(
@@ -61,4 +68,4 @@ def limit_from(
             field="--declared",
             mend="no inspection can help",
         )
-    return Limit(threshold=threshold, flop=threshold - shown, rule=rule, policy=policy)
+    return Limit(threshold=threshold, flop=threshold - shown, rule=rule, policy=policy, adds=adds)
