@@ -21,7 +21,6 @@ ATTRIBUTION: Final = (
 )
 _EPOCH: Final = ("Name", "Status", "Certainty", "H100 equivalents", "Possible Duplicate")
 _LARGEST_FILE: Final = 64 * 2**20
-_LARGEST_CELL: Final = 200_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +150,6 @@ def _rows(
                 raise InputError(
                     f"{len(cells)} cells under {len(header)} columns", where=f"{path}, line {reader.line_num}"
                 )
-            if max(map(len, cells)) > _LARGEST_CELL:
-                raise InputError("a cell is too long", where=f"{path}, line {reader.line_num}")
             yield reader.line_num, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise InputError(f"is not CSV: {error}", where=f"{path}, line {reader.line_num}") from error

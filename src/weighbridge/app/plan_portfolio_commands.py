@@ -52,7 +52,7 @@ def portfolio(
     ] = None,
     cover: Annotated[
         list[str] | None,
-        typer.Option(help="Sites of so many chips get this regime, as 1000=snapshots; repeat.", metavar="CHIPS=ID"),
+        typer.Option(help="Sites of so many chips get this regime, as 1000=audited; repeat.", metavar="CHIPS=ID"),
     ] = None,
     given: Annotated[
         list[str] | None,

@@ -97,7 +97,7 @@ class Catalogue:
                 field="regime",
                 mend=f"known: {', '.join(self.regimes)}; or join {', '.join(self.mechanisms)} by +",
             )
-        return Regime(id=name.replace("+", "."), name=name, mechanisms=parts)
+        return Regime.model_construct(id=name, name=name, mechanisms=parts)
 
     def with_input(self, assignment: str) -> "Catalogue":
         """Returns a catalogue with one input set, written ``tips.chance=0.1:0.4``.
@@ -136,6 +136,9 @@ def load_mechanisms(text: str | None = None, *, where: str = "mechanisms.json") 
         raise InputError("is no catalogue of mechanisms", where=where, mend='expected "schema": "mechanisms/1"')
     mechanisms = {m.id: m for m in (_read(Mechanism, item, where=where) for item in _list(data, "mechanisms", where))}
     regimes = {r.id: r for r in (_read(Regime, item, where=where) for item in _list(data, "regimes", where))}
+    both = set(mechanisms) & set(regimes)
+    if both:
+        raise InputError("names a mechanism and a regime", where=f"{where}: {min(both)}", mend="rename the regime")
     for mechanism in mechanisms.values():
         _check(mechanism, where=f"{where}: {mechanism.id}")
     for owner, names in [(m.id, m.needs) for m in mechanisms.values()] + [
