@@ -213,6 +213,7 @@ def test_simulated_draws_agree() -> None:
         ({"budget": Budget(visits=-1.0)}, "negative"),
         ({"budget": Budget(visits=math.inf)}, "finite"),
         ({"periods": 0}, "periods"),
+        ({"periods": 10**9}, "too many"),
         ({"effort": Effort(reading="chips")}, "rate"),
         ({"effort": Effort(rate=0.1)}, "no place"),
         ({"effort": Effort(days_per_draw=-1.0)}, "days-per-draw"),

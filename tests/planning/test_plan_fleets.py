@@ -230,3 +230,20 @@ def test_epochs_own_clusters_make_a_fleet_that_can_be_planned(tmp_path: Path) ->
     plan = figures(*BEST, "--fleet", str(tmp_path / "fleet.csv"), "--limit", "1e25", "--visits", "40")
     assert plan["detection"] > max(plan["uniform"], plan["by_capacity"])
     assert plan["detection_bound"] <= plan["detection"] <= plan["promise"] + 1e-9
+
+
+def test_the_pages_example(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "portfolio.md").read_text()
+    table = tmp_path / "fleet.csv"
+    table.write_text(page.split("```csv\n")[1].split("```")[0])
+    rule = ("--fleet", str(table), "--days", "30", "--rule", "miri.2025.ctb.strict")
+    best = figures(
+        "best", *rule, "--inspector-days", "6", "--replay-hours", "3000", "--replay-per-audit", "50"
+    )  # fmt: skip
+    assert best["detection"] == pytest.approx(0.4, abs=1e-4)
+    assert best["prices"]["inspector_days"] == pytest.approx(1 / 15, abs=1e-3)
+    assert best["by_capacity"] == pytest.approx(0.07, abs=0.005)
+    regimes = figures("portfolio", *rule, "--set", "snapshots.audits=60")["regimes"]
+    assert regimes["audited"]["hidden"]["high"] == pytest.approx(6.94e23, rel=1e-3)
+    assert (regimes["audited"]["reaches"], regimes["audited"]["audits_needed"]) == ("yes", 42)
+    assert regimes["people"]["hidden"] == pytest.approx({"low": 1.4256e25, "high": 1.4256e25})

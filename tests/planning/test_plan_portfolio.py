@@ -174,6 +174,15 @@ def test_the_years_by_hand() -> None:
         assert later.chips.high < earlier.chips.high
 
 
+def test_declared_work_does_not_shrink_with_the_threshold() -> None:
+    regimes = dict.fromkeys(("a", "b"), "licensed")
+    known = KNOWN.with_input("guarantees.residual=0.001")
+    case = replace(CASE, flop=6e23, declared=4e23)
+    lines = treaty_years(FLEET, regimes=regimes, catalogue=known, case=case, years=2, progress=Interval(2, 2))
+    assert [line.flop.high for line in lines] == pytest.approx([1e24, 5e23, 2.5e23])
+    assert [line.reaches for line in lines] == ["yes", "yes", "no"]
+
+
 def test_no_progress_moves_nothing() -> None:
     regimes = dict.fromkeys(("a", "b"), "nothing")
     lines = treaty_years(

@@ -86,6 +86,7 @@ def portfolio(
     sites = judged.counted(read_fleet(fleet), number_format)
     case = Case(
         flop=judged.flop,
+        declared=judged.threshold - judged.flop,
         days=parse_days(days, name="--days"),
         confidence=parse_fraction(confidence, name="--confidence"),
         adds=_adds(adds, judged.adds),
@@ -223,6 +224,10 @@ def _range(interval: Interval) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def _confidence(interval: Interval) -> str:
+    return "no sampling in it" if interval.low == 1 else _range(interval)
+
+
 def _print(covers: Mapping[str, Cover], *, case: Case, weakest: str) -> None:
     print_table(
         "Regimes",
@@ -242,7 +247,7 @@ def _print(covers: Mapping[str, Cover], *, case: Case, weakest: str) -> None:
                 _range(found.hidden),
                 _range(found.hidden_c),
                 f"{found.reaches} / {found.reaches_c}",
-                _range(found.confidence),
+                _confidence(found.confidence),
                 ", ".join(found.rests_on) or "nothing",
                 _range(found.inspector_days),
                 _range(found.ready),

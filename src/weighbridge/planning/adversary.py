@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 TOLERANCE: Final = 1e-9
 """Accepted gap, in the logarithm of the chance of a miss."""
 _MOST_NODES: Final = 400
+# Cells of all nodes together, so that large fleets, whose gap is small anyway, do not take minutes.
+_MOST_WORK: Final = 100_000
 # A look that cannot miss would make the logarithm infinite; nothing sampled is that sure.
 _SUREST: Final = 1 - 1e-15
 # Sums of capacities carry rounding; a run that needs precisely all of them is possible.
@@ -98,8 +100,8 @@ def best_response(looks: Looks, *, flop: float, periods: int = 1, without: NDArr
     bound, filled = _relaxed(inside, low=low, high=high, flop=flop)
     best, best_loss = filled, float(inside.loss(filled).sum())
     queue = [(bound, 0, low, high, filled)]
-    order = 1
-    while queue and queue[0][0] < best_loss - TOLERANCE and order < _MOST_NODES:
+    order, most = 1, max(10, min(_MOST_NODES, _MOST_WORK // len(cells)))
+    while queue and queue[0][0] < best_loss - TOLERANCE and order < most:
         _, _, low, high, filled = heapq.heappop(queue)
         split = int(np.argmax(np.minimum(filled - low, high - filled)))
         left, right = high.copy(), low.copy()

@@ -35,6 +35,7 @@ ASSUMPTIONS: Final = (
     "hidden work lies in chips that the fleet lists",
 )
 _UNUSED: Final = 1e-7
+_MOST_CELLS: Final = 20_000
 _ROUNDING: Final = 1e-9
 
 
@@ -128,6 +129,10 @@ def plan_best(
     check_quantity(flop, name="flop")
     check_quantity(days, name="days")
     check_count(periods, name="periods", least=1)
+    if periods * len(fleet) > _MOST_CELLS:
+        raise InputError(
+            f"{periods:,} periods of {len(fleet):,} sites are too many", field="periods", mend="plan longer periods"
+        )
     limits = limits_of(budget)
     menu = build_menu(fleet, days=days, flop=flop, effort=effort)
     capacity = np.array([site.capacity(days) for site in fleet])

@@ -16,6 +16,7 @@ _MOST_ROUNDS: Final = 60
 _ROWS_A_ROUND: Final = 12
 _MOST_CLIMBS: Final = 12
 _CLOSE: Final = 1e-7
+_RISE: Final = 1e-5
 _SMALL_FLEET: Final = 40
 """Sites times periods up to which the adversary's answers are enumerated one by one."""
 
@@ -135,7 +136,7 @@ class Game:
         for _ in range(_MOST_CLIMBS):
             found = self._programme(Chords(flop=self.flop, periods=self.periods), at=at)
             plans.append(found)
-            if found.promise <= promise + _CLOSE:
+            if found.promise <= promise + _RISE:
                 break
             at, promise = found.chances, found.promise
         return plans

@@ -140,7 +140,7 @@ def _form(menu: Menu, *, capacity: Array, limits: dict[str, float], against: Way
         possible, names = looks, ("freezes", *names)
         before = np.where(columns > 0, menu.freezes[rows, columns - 1], 0.0)
         further = coo_array((menu.freezes[rows, columns] - before)[None, :])
-        deeper = coo_array(((rows[:, None] == rows) & (columns[:, None] <= columns)).astype(np.float64))
+        deeper = _same_site_and_deeper(rows, depths=menu.worth.shape[1])
         blocks = [[None, further, None], *blocks, [deeper, -eye_array(looks), None]]
         most = [np.array([limits["freezes"]]), *most, np.zeros(looks)]
     else:
@@ -154,6 +154,17 @@ def _form(menu: Menu, *, capacity: Array, limits: dict[str, float], against: Way
         cells=(rows, columns),
         shape=menu.worth.shape,
     )
+
+
+def _same_site_and_deeper(rows: NDArray[np.intp], *, depths: int) -> Any:
+    """Returns ones where the column's look is at the row's site and at least as deep; looks are in that order."""
+    from scipy.sparse import coo_array
+
+    looks = np.arange(len(rows))
+    pairs = [(looks[: len(looks) - d], looks[d:]) for d in range(min(depths, len(looks)))]
+    kept = [(look[rows[look] == rows[other]], other[rows[look] == rows[other]]) for look, other in pairs]
+    cells = np.concatenate([look for look, _ in kept]), np.concatenate([other for _, other in kept])
+    return coo_array((np.ones(len(cells[0])), cells), shape=(len(rows), len(rows)))
 
 
 def _adversary(menu: Menu, *, capacity: Array, against: Ways | Chords, at: Array) -> tuple[Any, Array, Any, Array]:

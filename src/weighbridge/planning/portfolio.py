@@ -44,6 +44,7 @@ class Case:
 
     Attributes:
         flop: Y less what is declared: X must not exceed it.
+        declared: FLOP declared; it stays when the threshold moves over the years.
         days: length of the period.
         confidence: 1 - alpha, for bounds that rest on sampling.
         adds: the rule sums lineages or merges, so that slower links between pods or sites lower nothing.
@@ -52,6 +53,7 @@ class Case:
 
     flop: float
     days: float
+    declared: float = 0.0
     confidence: Fraction | float = 0.95
     adds: bool = True
     joined: Interval = WHOLE
@@ -92,7 +94,7 @@ class Cover:
         hidden_c: X of the fleet at level C.
         reaches: whether X stays within the room at level A.
         reaches_c: the same at level C.
-        confidence: largest confidence at which it does, at level A; 0 if none.
+        confidence: largest confidence at which it does, at level A; 0 if none, 1 if no sampling decides it.
         noticed: chance that a run is noticed where it is noticed least; never part of X.
         weakest_group: regime of the group with the largest X.
         rests_on: mechanisms of which the loss of any one raises X most; none if none would.
@@ -339,5 +341,6 @@ def _latest(years: Sequence[Interval]) -> Interval:
 def _check(case: Case) -> None:
     check_quantity(case.flop, name="flop")
     check_quantity(case.days, name="days")
+    check_quantity(case.declared, name="declared", positive=False)
     check_fraction(case.confidence, name="confidence")
     case.joined.within(0.0, 1.0, name="joined")

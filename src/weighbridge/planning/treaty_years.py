@@ -27,7 +27,7 @@ class TreatyYear:
         chips: fewest of the fleet's fastest chips that do so much in a period, alone.
         chips_joined: the same in each of several sites that train together, at the rate that they keep.
         ready: whether the regimes' mechanisms are ready.
-        reaches: whether X stays within that year's threshold, if they are.
+        reaches: whether X and what is declared stay within that year's threshold, if they are.
     """
 
     year: int
@@ -78,7 +78,9 @@ def treaty_years(
 def _year(
     year: int, sites: Sequence[Site], *, cover: Cover, case: Case, progress: Interval, together: int
 ) -> TreatyYear:
-    flop = Interval(case.flop / progress.high**year, case.flop / progress.low**year)
+    threshold = case.flop + case.declared
+    flop = Interval(threshold / progress.high**year, threshold / progress.low**year)
+    room = Interval(max(0.0, flop.low - case.declared), max(0.0, flop.high - case.declared))
     rate = max(site.chip_flops for site in sites) * SECONDS_PER_DAY * case.days
     chips = Interval(flop.low / rate, flop.high / rate)
     kept = case.joined if together > 1 else Interval(1.0, 1.0)
@@ -88,7 +90,7 @@ def _year(
         chips=chips,
         chips_joined=Interval(chips.low / (kept.high * together), chips.high / (kept.low * together)),
         ready=_ready(cover.ready, year),
-        reaches=reach(cover.hidden, flop),
+        reaches=reach(cover.hidden, room),
     )
 
 
