@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from weighbridge.app.fleet_files import COLUMNS, fleet_csv, read_epoch_clusters, read_fleet
@@ -81,6 +83,24 @@ def test_a_hostile_table_is_refused_in_words(tmp_path: Path, text: str, words: s
     message = refused("best", "--fleet", str(path), "--days", "30", "--limit", "1e23", "--visits", "1")
     assert words in message
     assert "fleet.csv" in message
+
+
+CELL = st.text(st.sampled_from('0123456789.eE+-,"; \n\r\tnaïfx=@/KMT'), max_size=12)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(CELL, min_size=3, max_size=5), max_size=4), st.booleans())
+def test_any_table_is_a_fleet_or_refused_in_words(tmp_path: Path, rows: list[list[str]], epoch: bool) -> None:
+    path = tmp_path / "any.csv"
+    header = EPOCH if epoch else "name,chips,chip_flops,visit_days\n"
+    path.write_text(header + "\n".join(",".join(row) for row in rows), newline="")
+    try:
+        if epoch:
+            assert read_epoch_clusters(path, least_h100e=1, h100_flops=1e15, visit_days=1).sites
+        else:
+            assert read_fleet(path)
+    except InputError as error:
+        assert "any.csv" in str(error)
 
 
 def test_files_that_are_no_tables(tmp_path: Path) -> None:

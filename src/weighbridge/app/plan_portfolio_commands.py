@@ -1,22 +1,30 @@
 """``weighbridge plan portfolio`` and ``plan mechanisms``: which regimes of mechanisms reach a rule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.app.console import print_json, print_table
 from weighbridge.app.fleet_files import read_fleet
+from weighbridge.app.portfolio_text import (
+    inputs_of,
+    print_groups,
+    print_inputs,
+    print_regimes,
+    print_years,
+    show_range,
+)
 from weighbridge.app.rule_options import limit_from
 from weighbridge.errors import InputError
 from weighbridge.planning.fleet import Site
-from weighbridge.planning.interval import Interval, parse_interval
+from weighbridge.planning.interval import parse_interval
 from weighbridge.planning.mechanisms import Catalogue, load_mechanisms
-from weighbridge.planning.portfolio import ASSUMPTIONS, Case, Cover, assess_cover
-from weighbridge.planning.treaty_years import TreatyYear, treaty_years
-from weighbridge.units import format_flop, format_quantity, parse_count, parse_days, parse_fraction
+from weighbridge.planning.portfolio import ASSUMPTIONS, Case, assess_cover
+from weighbridge.planning.treaty_years import treaty_years
+from weighbridge.units import parse_count, parse_days, parse_fraction
 
 __all__ = ["mount"]
 
@@ -121,17 +129,17 @@ def portfolio(
                 "weakest": weakest,
                 "regimes": {name: asdict(found) for name, found in covers.items()},
                 "years": {name: [asdict(line) for line in found] for name, found in lines.items()},
-                "inputs": _inputs(known),
+                "inputs": inputs_of(known),
                 "assumptions": list(ASSUMPTIONS),
             }
         )
         return
-    _print(covers, case=case, weakest=weakest)
+    print_regimes(covers, case=case, weakest=weakest)
     if _PIECEWISE in covers:
-        _print_groups(covers[_PIECEWISE])
+        print_groups(covers[_PIECEWISE])
     if length:
-        _print_years(lines)
-    _print_inputs(known)
+        print_years(lines)
+    print_inputs(known)
 
 
 def mechanisms(
@@ -162,15 +170,15 @@ def mechanisms(
             [
                 m.id,
                 f"{m.access} ({m.technology} technology)",
-                f"{_range(m.inputs['readiness'].interval)} ({m.rating})",
-                _range(m.inputs["days_per_year"].interval),
+                f"{show_range(m.inputs['readiness'].interval)} ({m.rating})",
+                show_range(m.inputs["days_per_year"].interval),
                 f"{m.bounds}: {m.says}",
                 ", ".join(m.needs),
             ]
             for m in known.mechanisms.values()
         ],
     )
-    _print_inputs(known)
+    print_inputs(known)
 
 
 def _catalogue(path: Path | None, given: Sequence[str]) -> Catalogue:
@@ -209,121 +217,3 @@ def _assigned(sites: Sequence[Site], cover: Sequence[str]) -> dict[str, str] | N
         site.name: site.regime or next((name for least, name in steps if site.chips >= least), _NOBODY)
         for site in sites
     }
-
-
-def _inputs(known: Catalogue) -> dict[str, Any]:
-    return {
-        f"{m.id}.{name}": {"low": given.range[0], "high": given.range[1], "mark": given.mark, "source": given.source}
-        for m in known.mechanisms.values()
-        for name, given in m.inputs.items()
-    }
-
-
-def _range(interval: Interval) -> str:
-    low, high = format_quantity(interval.low), format_quantity(interval.high)
-    return low if low == high else f"{low} to {high}"
-
-
-def _confidence(interval: Interval) -> str:
-    return "no sampling in it" if interval.low == 1 else _range(interval)
-
-
-def _print(covers: Mapping[str, Cover], *, case: Case, weakest: str) -> None:
-    print_table(
-        "Regimes",
-        columns=[
-            "regime",
-            "X at level A, FLOP",
-            "at C",
-            "reaches: A / C",
-            "at confidence",
-            "rests on",
-            "days",
-            "ready",
-        ],
-        rows=[
-            [
-                name,
-                _range(found.hidden),
-                _range(found.hidden_c),
-                f"{found.reaches} / {found.reaches_c}",
-                _confidence(found.confidence),
-                ", ".join(found.rests_on) or "nothing",
-                _range(found.inspector_days),
-                _range(found.ready),
-            ]
-            for name, found in covers.items()
-        ],
-    )
-    print_pairs(
-        "The question",
-        pairs=[
-            ("X must not exceed", format_flop(case.flop)),
-            ("lineages", "add" if case.adds else "do not add: one run at a time"),
-            ("largest X", weakest),
-            *(
-                (f"audited records that {name} needs", f"{found.audits_needed:,}")
-                for name, found in covers.items()
-                if found.audits_needed is not None
-            ),
-            *(
-                (f"noticed under {name}, not part of X", _range(found.noticed))
-                for name, found in covers.items()
-                if found.noticed.high > 0
-            ),
-        ],
-        notes=ASSUMPTIONS,
-    )
-
-
-def _print_groups(cover: Cover) -> None:
-    print_table(
-        "Piecewise cover",
-        columns=["regime", "sites", "capacity", "X at level A", "bounded by", "without effect"],
-        rows=[
-            [
-                group.regime,
-                f"{group.sites:,}",
-                format_flop(group.capacity),
-                _range(group.hidden),
-                group.by or "nothing",
-                ", ".join(group.idle),
-            ]
-            for group in cover.groups
-        ],
-    )
-    typer.echo(f"- weakest: {cover.weakest_group}")
-
-
-def _print_years(lines: Mapping[str, Sequence[TreatyYear]]) -> None:
-    first = next(iter(lines.values()))
-    print_table(
-        "Years of the treaty",
-        columns=["year", "same capability, FLOP", "chips alone", "chips each, together", *lines],
-        rows=[
-            [
-                str(line.year),
-                _range(line.flop),
-                _range(line.chips),
-                _range(line.chips_joined),
-                *(_state(found[line.year]) for found in lines.values()),
-            ]
-            for line in first
-        ],
-    )
-
-
-def _state(line: TreatyYear) -> str:
-    if line.ready == "no":
-        return "not ready"
-    return line.reaches if line.ready == "yes" or line.reaches == "no" else f"{line.reaches}, if ready"
-
-
-def _print_inputs(known: Catalogue) -> None:
-    print_table(
-        "Inputs (P: paper, S: secondary, D: derived, A: assumed, given: yours)",
-        columns=["input", "range", "mark", "source"],
-        rows=[
-            [name, _range(Interval(i["low"], i["high"])), i["mark"], i["source"]] for name, i in _inputs(known).items()
-        ],
-    )

@@ -30,6 +30,7 @@ __all__ = ["ASSUMPTIONS", "BestPlan", "Hideout", "SitePlan", "plan_best"]
 ASSUMPTIONS: Final = (
     "the adversary knows every chance in the plan, not the draw; it works at full utilisation",
     "each site is drawn for itself; a draw that keeps the number of visits fixed (dependent rounding) catches no less",
+    "a look comes after the period and draws from all its records; what runs later belongs to the next period",
     "a missing, unreadable or unmatched record counts as caught",
     "budgets hold on average over the draw; freezes are paid in full",
     "hidden work lies in chips that the fleet lists",

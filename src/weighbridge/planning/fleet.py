@@ -10,7 +10,7 @@ from weighbridge.units import SECONDS_PER_DAY, check_count, check_quantity
 __all__ = ["MOST_SITES", "Site", "check_fleet"]
 
 MOST_SITES: Final = 2_000
-"""Sites that a plan weighs one by one, in a minute or so; public lists of the world's clusters hold under a thousand."""
+"""Sites that a plan weighs one by one, in a minute or so; public lists of clusters hold under a thousand."""
 
 
 @dataclass(frozen=True, kw_only=True)
