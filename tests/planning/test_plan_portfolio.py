@@ -93,6 +93,25 @@ def test_pods_by_hand() -> None:
     assert under("visits+pods", "pods.slowdown=100:100", case=one_run).hidden.high == CAPACITY  # media unwatched
 
 
+def test_the_carried_slowdown_is_that_of_the_source() -> None:
+    """Scher and Thiergart's pod: slowdown = b_g F / (6 B L H C), at least 1; two bytes, 5.12e16 FLOP/s, 125 kB/s."""
+
+    def slowdown(batch: float, interval: float, compression: float) -> float:
+        return max(1.0, 2 * 5.12e16 / (6 * batch * 125e3 * interval * compression))
+
+    low, high = KNOWN.mechanisms["pods"].inputs["slowdown"].range
+    assert high == pytest.approx(slowdown(131_072, 100, 100), rel=0.01)
+    assert low == slowdown(4_194_304, 500, 73) == 1.0
+
+
+def test_sites_that_train_together_by_hand() -> None:
+    chip = 1e15 * 86_400 * 30
+    for joined, chips in ((0.5, 3000), (0.75, 3000), (0.9, 3600), (1.0, 4000)):
+        case = replace(CASE, adds=False, joined=Interval(joined, joined))
+        assert under("nothing", case=case).hidden.high == pytest.approx(chips * chip)
+        assert under("nothing", case=replace(case, adds=True)).hidden.high == CAPACITY
+
+
 def test_guarantees_by_hand() -> None:
     """10,000 H100 for a year at 1 % residual speed: 3.119e24 FLOP, so a share of 3.2e-5 for 1e22."""
     fleet = [Site(name="a", chips=10_000, chip_flops=989e12)]
