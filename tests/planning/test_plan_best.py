@@ -171,6 +171,16 @@ def test_more_of_a_resource_never_detects_less(amount: float, more: float, name:
     assert much.detection >= less.detection - 1e-6
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.floats(1.0, 400.0), st.floats(0.3, 4.0), st.sampled_from([0.7, 1.4, 6.0]))
+def test_freezes_are_never_overspent_and_every_price_is_given(freezes: float, visits: float, flop: float) -> None:
+    found = plan_best(FLEET, flop=flop * 1e20, budget=Budget(visits=visits, freezes=freezes), **ONE_DAY)
+    assert found.spent["freezes"] <= freezes * (1 + 1e-9)
+    assert found.spent["visits"] <= visits * (1 + 1e-6)
+    assert set(found.prices) == {"visits", "freezes"}
+    assert found.detection >= max(found.uniform, found.by_capacity) - 1e-7
+
+
 def test_larger_runs_are_met_more_surely_and_uniform_is_never_better() -> None:
     found = [plan_best(FLEET, flop=h * 1e20, budget=Budget(inspector_days=2.0), **ONE_DAY) for h in (0.5, 1.5, 4, 9)]
     assert [f.detection for f in found] == sorted(f.detection for f in found)

@@ -70,9 +70,9 @@ class Game:
             for allowed in depths
             if allowed.any()
         ]
-        nothing = Solution(chances=np.zeros_like(self.menu.draws), prices={}, promise=0.0)
-        best = max(held, key=lambda plan: self.loss(plan.chances), default=nothing)
-        prices = {"freezes": relaxed.prices.get("freezes", 0.0)} | best.prices
+        held.append(self._priced(Solution(chances=start, prices={}, promise=self.loss(start))))
+        best = max(held, key=lambda plan: self.loss(plan.chances))
+        prices = best.prices | {"freezes": relaxed.prices["freezes"]}
         return replace(best, prices=prices, promise=max(relaxed.promise, best.promise))
 
     def _even_depths(self) -> NDArray[np.bool_]:
@@ -128,7 +128,15 @@ class Game:
             plans.extend(self._surprised(best.chances))
         losses = [self.loss(plan.chances) for plan in plans]
         # Of equal plans the last: its duals were taken at itself.
-        return [plan for plan, loss in zip(plans, losses, strict=True) if loss >= max(losses) - _CLOSE][-1]
+        chosen = [plan for plan, loss in zip(plans, losses, strict=True) if loss >= max(losses) - _CLOSE][-1]
+        return self._priced(chosen)
+
+    def _priced(self, plan: Solution) -> Solution:
+        """Returns the plan with duals, if it came from no programme: those of the programme at itself."""
+        if plan.prices:
+            return plan
+        at_itself = self._programme(Chords(flop=self.flop, periods=self.periods), at=plan.chances)
+        return replace(plan, prices=at_itself.prices)
 
     def _climb(self, at: Array) -> list[Solution]:
         """Tangents at the last plan, over and over: what they promise is kept, so that it only rises."""

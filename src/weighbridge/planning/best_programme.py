@@ -102,7 +102,8 @@ def choose_depths(
         raise WeighbridgeError(f"the plan's integer programme was not solved: {result.message}")
     allowed = np.zeros_like(menu.worth)
     allowed[form.cells] = result.x[looks : 2 * looks] > 0.5
-    return allowed
+    # A depth is paid only together with all shallower ones.
+    return np.asarray(np.logical_and.accumulate(allowed, axis=1), dtype=np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)
