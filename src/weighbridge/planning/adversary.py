@@ -28,7 +28,7 @@ TOLERANCE: Final = 1e-9
 """Accepted gap, in the logarithm of the chance of a miss."""
 _MOST_NODES: Final = 400
 # Cells of all nodes together, so that large fleets, whose gap is small anyway, do not take minutes.
-_MOST_WORK: Final = 100_000
+_MOST_WORK: Final = 200_000
 # A look that cannot miss would make the logarithm infinite; nothing sampled is that sure.
 _SUREST: Final = 1 - 1e-15
 # Sums of capacities carry rounding; a run that needs precisely all of them is possible.
@@ -98,7 +98,7 @@ def best_response(looks: Looks, *, flop: float, periods: int = 1, without: NDArr
             mend="nothing needs inspecting; or give more periods, or a smaller run",
         )
     bound, filled = _relaxed(inside, low=low, high=high, flop=flop)
-    best, best_loss = filled, float(inside.loss(filled).sum())
+    best, best_loss = _better_rest(inside, filled, flop=flop)
     queue = [(bound, 0, low, high, filled)]
     order, most = 1, max(10, min(_MOST_NODES, _MOST_WORK // len(cells)))
     while queue and queue[0][0] < best_loss - TOLERANCE and order < most:
@@ -110,9 +110,9 @@ def best_response(looks: Looks, *, flop: float, periods: int = 1, without: NDArr
             if ceiling.sum() < flop * (1 - _ROUNDING) or floor.sum() > flop:
                 continue
             bound, way = _relaxed(inside, low=floor, high=ceiling, flop=flop)
-            loss = float(inside.loss(way).sum())
+            mended, loss = _better_rest(inside, way, flop=flop)
             if loss < best_loss:
-                best, best_loss = way, loss
+                best, best_loss = mended, loss
             heapq.heappush(queue, (bound, order, floor, ceiling, way))
             order += 1
     hidden = np.zeros(len(looks.capacity))
@@ -134,3 +134,21 @@ def _relaxed(looks: Looks, *, low: Array, high: Array, flop: float) -> tuple[flo
     way[cheapest] += taken
     taking = taken > 0
     return float(at_low.sum() + np.sum(slope[cheapest][taking] * taken[taking])), way
+
+
+def _better_rest(looks: Looks, way: Array, *, flop: float) -> tuple[Array, float]:
+    """Returns the way, or the same full sites with what is left over in the one place where it is safest; its loss."""
+    most = np.minimum(looks.capacity, flop)
+    at_way = looks.loss(way)
+    whole = np.where(way >= most, way, 0.0)
+    rest = flop - whole.sum()
+    room = (whole == 0) & (most >= rest)
+    if rest <= 0 or not room.any():
+        return way, float(at_way.sum())
+    alone = np.where(room, looks.loss(np.where(room, rest, 0.0)), np.inf)
+    safest = int(np.argmin(alone))
+    mended = float(at_way[whole > 0].sum() + alone[safest])
+    if mended >= at_way.sum():
+        return way, float(at_way.sum())
+    whole[safest] = rest
+    return whole, mended

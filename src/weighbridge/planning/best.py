@@ -79,8 +79,9 @@ class BestPlan:
     """A plan, what it catches, and what its resources are worth.
 
     Attributes:
-        detection: chance that the run is noticed, if the adversary answers best.
-        detection_bound: no answer has a lower chance; equal to ``detection`` where the search was complete.
+        detection: chance that the run is noticed under the best answer that the search found.
+        detection_bound: no answer has a lower chance: the figure to rely on; equal to ``detection`` where the search
+            was complete, which it is for all but large fleets with runs that must be spread.
         promise: what the programme promised against the answers it knew, with freezes relaxed; the difference to
             ``detection`` is what more rounds, or finer depths of freezing, could still bring.
         uniform: detection if every site has the same chance and look, the best such plan within the same budget.
