@@ -9,6 +9,7 @@ a virtual machine with a memory limit.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -248,7 +249,10 @@ def _arguments(command: Sequence[str], sandbox: Sandbox) -> list[str]:
 
     # prlimit and bwrap execute the next in place. Limits set between fork and exec would need Python code there,
     # which may deadlock in a process with threads.
-    arguments = [limiter, f"--as={sandbox.memory_bytes}", f"--fsize={sandbox.file_bytes}", "--core=0", program]
+    # Killed before bubblewrap has asked to die with it, this process would leave an orphan: its CPU time ends.
+    processor_seconds = math.ceil(sandbox.seconds) * (1 if sandbox.core is not None else os.cpu_count() or 1) + 1
+    arguments = [limiter, f"--as={sandbox.memory_bytes}", f"--fsize={sandbox.file_bytes}", "--core=0"]
+    arguments += [f"--cpu={processor_seconds}", program]
     arguments += ["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--as-pid-1"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
     arguments += ["--proc", "/proc", "--dev", "/dev"]

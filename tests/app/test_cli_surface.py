@@ -61,6 +61,12 @@ EXPECTED = {
     "weighbridge plan clones": "--clones --inspected --copies --json",
     "weighbridge plan page": "--out",
     "weighbridge plan items": "--population --missing --confidence --seen --drawn --draws --picture --json",
+    "weighbridge plan best": "--fleet --days --limit --rule --counting --format --declared --visits --inspector-days "
+    "--replay-hours --freezes --reading --rate --days-per-draw --replay-per-audit --periods --rules --json",
+    "weighbridge plan fleet": "EPOCH --out --least --h100-flops --visit-days --unlikely --json",
+    "weighbridge plan mechanisms": "--mechanisms --json",
+    "weighbridge plan portfolio": "--fleet --days --limit --rule --counting --format --declared --confidence --regime "
+    "--cover --set --mechanisms --adds --joined --together --years --progress --rules --json",
     "weighbridge plan rules": "--rules --json",
     "weighbridge plan segments": "--segments --forged --confidence --drawn --tries --json",
     "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --json",

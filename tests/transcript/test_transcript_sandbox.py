@@ -127,7 +127,7 @@ def test_a_replay_dies_with_its_verifier(world: World, tmp_path: Path) -> None:
 
 
 def running(script: str) -> list[int]:
-    """Returns processes that run a script."""
+    """Returns processes that run a script themselves: the sandbox's own carry its path too, before they become it."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -135,6 +135,6 @@ def running(script: str) -> list[int]:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if script.encode() in words:
+            if words[1:2] == [script.encode()]:
                 found.append(int(entry.name))
     return found

@@ -9,7 +9,9 @@ import typer
 from weighbridge.app import (
     calculator_commands,
     plan_balance_commands,
+    plan_best_commands,
     plan_chips_commands,
+    plan_portfolio_commands,
     plan_segments_commands,
     plan_sequential_commands,
     plan_sites_commands,
@@ -37,6 +39,8 @@ plan_segments_commands.mount(app)
 plan_sequential_commands.mount(app)
 plan_balance_commands.mount(app)
 calculator_commands.mount(app)
+plan_best_commands.mount(app)
+plan_portfolio_commands.mount(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Extra = Annotated[

@@ -1,0 +1,178 @@
+"""Cutting planes for the best plan: the programme proposes, the adversary answers, until neither is surprised."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weighbridge.planning.adversary import Array, Looks, Response, best_response
+from weighbridge.planning.best_menu import Menu
+from weighbridge.planning.best_programme import Chords, Solution, Ways, choose_depths, solve_programme
+
+__all__ = ["Game"]
+
+_MOST_ROUNDS: Final = 60
+_ROWS_A_ROUND: Final = 12
+_MOST_CLIMBS: Final = 12
+_CLOSE: Final = 1e-7
+_RISE: Final = 1e-5
+_SMALL_FLEET: Final = 40
+"""Sites times periods up to which the adversary's answers are enumerated one by one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Game:
+    """The plan's side and the adversary's, for one fleet and budget.
+
+    Attributes:
+        menu: what may be bought.
+        capacity: FLOP of each site in a period.
+        flop: FLOP to be hidden.
+        periods: periods over which the run may be stretched.
+        limits: limited resources by name.
+    """
+
+    menu: Menu
+    capacity: Array
+    flop: float
+    periods: int
+    limits: dict[str, float]
+
+    def looks(self, chances: Array) -> Looks:
+        """Returns the plan as the adversary sees it."""
+        return Looks(capacity=self.capacity, reach=self.menu.reach, chances=chances)
+
+    def answer(self, chances: Array, *, without: NDArray[np.bool_] | None = None) -> Response:
+        """Returns the safest way to hide the run under a plan."""
+        return best_response(self.looks(chances), flop=self.flop, periods=self.periods, without=without)
+
+    def freezes(self, chances: Array) -> Array:
+        """Returns the freezes that each site must have had, for the deepest look it may get."""
+        return np.asarray(np.max(np.where(chances > _CLOSE, self.menu.freezes, 0.0), axis=1), dtype=np.float64)
+
+    def solve(self) -> Solution:
+        """Returns the best plan found; where freezes are limited, depths are settled first and then held."""
+        even, by_size = np.ones(len(self.capacity)), self.capacity / self.capacity.max()
+        start = max(self.in_proportion(even), self.in_proportion(by_size), key=self.loss)
+        relaxed = self._improve(start)
+        if "freezes" not in self.limits:
+            return relaxed
+        depths = [self._even_depths()]
+        if len(self.capacity) * self.periods <= _SMALL_FLEET:
+            every = Chords(flop=self.flop, periods=self.periods)
+            depths.append(
+                choose_depths(self.menu, capacity=self.capacity, limits=self.limits, against=every, at=relaxed.chances)
+            )
+        others = {name: limit for name, limit in self.limits.items() if name != "freezes"}
+        held = [
+            replace(self, menu=replace(self.menu, worth=allowed), limits=others)._improve(start * allowed)
+            for allowed in depths
+            if allowed.any()
+        ]
+        held.append(self._priced(Solution(chances=start, prices={}, promise=self.loss(start))))
+        best = max(held, key=lambda plan: self.loss(plan.chances))
+        prices = best.prices | {"freezes": relaxed.prices["freezes"]}
+        return replace(best, prices=prices, promise=max(relaxed.promise, best.promise))
+
+    def _even_depths(self) -> NDArray[np.bool_]:
+        """Returns the looks allowed when every site is frozen as often per FLOP hidden there, as far as freezes go."""
+        share = np.minimum(1.0, self.flop / self.capacity)[:, None]
+        reach = np.where(self.menu.worth, self.menu.reach * share, np.inf)
+        shallower = np.concatenate([np.full((len(share), 1), -np.inf), reach[:, :-1]], axis=1)
+        for depth in np.unique(reach[np.isfinite(reach)])[::-1]:
+            allowed = self.menu.worth & (shallower < depth)
+            if np.max(np.where(allowed, self.menu.freezes, 0.0), axis=1).sum() <= self.limits["freezes"]:
+                return np.asarray(allowed, dtype=np.bool_)
+        return np.zeros_like(self.menu.worth)
+
+    def in_proportion(self, weights: Array) -> Array:
+        """Returns the best plan whose chances are in proportion to ``weights``, with one depth where it makes sense."""
+        sites = np.arange(len(self.capacity))
+        deepest = self.menu.worth.shape[1] - 1 - np.argmax(self.menu.worth[:, ::-1], axis=1)
+        best = np.zeros_like(self.menu.draws)
+        for mode in range(self.menu.worth.shape[1]):
+            cells = sites, np.minimum(mode, deepest)
+            if self.menu.freezes[cells].sum() > self.limits.get("freezes", np.inf):
+                continue
+            costs = {name: cost[cells] for name, cost in self.menu.costs.items()}
+            chances = np.zeros_like(self.menu.draws)
+            chances[cells] = np.minimum(1.0, self._scale(weights, costs=costs) * weights)
+            best = max(best, chances, key=self.loss)
+        return best
+
+    def loss(self, chances: Array) -> float:
+        """Returns -ln(chance of no catch) against the adversary's best answer."""
+        return self.answer(chances).loss
+
+    def _scale(self, weights: Array, *, costs: dict[str, Array]) -> float:
+        def within(scale: float) -> bool:
+            chances = np.minimum(1.0, scale * weights)
+            return all(float(cost @ chances) <= self.limits.get(name, np.inf) for name, cost in costs.items())
+
+        low, high = 0.0, 1.0 / float(weights.min())
+        if within(high):
+            return high
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if within(middle) else (low, middle)
+        return low
+
+    def _improve(self, start: Array) -> Solution:
+        """Climbs from a plan: first against chords, then, for small fleets, against the adversary's own answers."""
+        plans = [Solution(chances=start, prices={}, promise=self.loss(start))]
+        for at in (np.zeros_like(start), start):
+            plans.extend(self._climb(at))
+        best = max(plans, key=lambda plan: self.loss(plan.chances))
+        if len(self.capacity) * self.periods <= _SMALL_FLEET:
+            plans.extend(self._surprised(best.chances))
+        losses = [self.loss(plan.chances) for plan in plans]
+        # Of equal plans the last: its duals were taken at itself.
+        chosen = [plan for plan, loss in zip(plans, losses, strict=True) if loss >= max(losses) - _CLOSE][-1]
+        return self._priced(chosen)
+
+    def _priced(self, plan: Solution) -> Solution:
+        """Returns the plan with duals, if it came from no programme: those of the programme at itself."""
+        if plan.prices:
+            return plan
+        at_itself = self._programme(Chords(flop=self.flop, periods=self.periods), at=plan.chances)
+        return replace(plan, prices=at_itself.prices)
+
+    def _climb(self, at: Array) -> list[Solution]:
+        """Tangents at the last plan, over and over: what they promise is kept, so that it only rises."""
+        plans, promise = list[Solution](), -1.0
+        for _ in range(_MOST_CLIMBS):
+            found = self._programme(Chords(flop=self.flop, periods=self.periods), at=at)
+            plans.append(found)
+            if found.promise <= promise + _RISE:
+                break
+            at, promise = found.chances, found.promise
+        return plans
+
+    def _surprised(self, at: Array) -> list[Solution]:
+        """Adds the adversary's answers to the ways known until none surprises: the double oracle."""
+        plans, ways = list[Solution](), [self.answer(at).hidden]
+        for _ in range(_MOST_ROUNDS):
+            found = self._programme(Ways(hidden=ways), at=at)
+            plans.append(found)
+            answer = self.answer(found.chances)
+            news = self._surprises(found, answer)
+            if not news and np.abs(found.chances - at).max() < _CLOSE:
+                break
+            ways.extend(news)
+            at = found.chances
+        return plans
+
+    def _programme(self, against: Ways | Chords, *, at: Array) -> Solution:
+        return solve_programme(self.menu, capacity=self.capacity, limits=self.limits, against=against, at=at)
+
+    def _surprises(self, found: Solution, answer: Response) -> list[Array]:
+        """Returns the best answer, and further ones on other sites, as far as they beat what was promised."""
+        ways, used = list[Array](), np.zeros(len(self.capacity), dtype=bool)
+        while answer.loss < found.promise - _CLOSE and len(ways) < _ROWS_A_ROUND:
+            ways.append(answer.hidden)
+            used |= answer.hidden > 0
+            if self.capacity[~used].sum() * self.periods < self.flop:
+                break
+            answer = self.answer(found.chances, without=used)
+        return ways

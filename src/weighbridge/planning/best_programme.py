@@ -1,0 +1,191 @@
+"""The linear programmes behind the best plan: chances of looks, against an adversary in one of two forms.
+
+``Ways``: a list of known ways to hide the run; max z such that each is missed with at most e^-z. Exact against the
+ways listed. ``Chords``: every way at once. -ln(1 - D_i) is concave in what is hidden at site i, so its chord up to
+c_i, the smaller of capacity and run, never promises too much; against chords the adversary solves a fractional
+knapsack, whose dual max H y - P sum w_i, c_i y - w_i <= -ln(1 - D_i(c_i)), is linear in the plan. It is exact for a
+run that fits one site, and loses at most what one partly used site gives away.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weighbridge.errors import WeighbridgeError
+from weighbridge.planning.adversary import Array
+from weighbridge.planning.best_menu import Menu
+
+__all__ = ["Chords", "Solution", "Ways", "choose_depths", "solve_programme"]
+
+# Tangents to -ln(1 - D) are taken no steeper than this: beyond it a programme loses its digits.
+_SUREST_TANGENT: Final = 1 - 1e-6
+_INTEGER_SECONDS: Final = 20.0
+_INTEGER_GAP: Final = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """Known ways to hide the run: FLOP at each site, one array a way."""
+
+    hidden: Sequence[Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chords:
+    """All ways to hide ``flop`` FLOP over ``periods`` periods, underestimated by chords."""
+
+    flop: float
+    periods: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """A plan.
+
+    Attributes:
+        chances: of each look, (sites, modes).
+        prices: by limited resource, gain in -ln(miss) for one unit more: the duals.
+        promise: -ln(miss) against the adversary's form, with tangents in place of logarithms.
+    """
+
+    chances: Array
+    prices: dict[str, float]
+    promise: float
+
+
+def solve_programme(
+    menu: Menu, *, capacity: Array, limits: dict[str, float], against: Ways | Chords, at: Array
+) -> Solution:
+    """Returns the plan within the limits that is missed least.
+
+    Args:
+        menu: looks that may be bought.
+        capacity: FLOP of each site in a period.
+        limits: limited resources; freezes, if among them, are relaxed: paid in proportion to the chance of a look.
+        against: the adversary.
+        at: plan at which the tangents of -ln(1 - D) are taken.
+    """
+    from scipy.optimize import linprog
+
+    form = _form(menu, capacity=capacity, limits=limits, against=against, at=at)
+    result = linprog(-form.goal, A_ub=form.matrix, b_ub=form.most, bounds=form.bounds, method="highs")
+    if result.status != 0 or result.x is None:
+        raise WeighbridgeError(f"the plan's linear programme was not solved: {result.message}")
+    return Solution(
+        chances=form.chances(result.x),
+        prices={n: max(0.0, -float(d)) for n, d in zip(form.names, result.ineqlin.marginals, strict=False)},
+        promise=float(form.goal @ result.x),
+    )
+
+
+def choose_depths(
+    menu: Menu, *, capacity: Array, limits: dict[str, float], against: Ways | Chords, at: Array
+) -> NDArray[np.bool_]:
+    """Returns which looks each site's freezes shall allow: the programme with whole depths, mixed-integer."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    form = _form(menu, capacity=capacity, limits=limits, against=against, at=at)
+    looks = len(form.cells[0])
+    whole = np.zeros(len(form.goal), dtype=np.int64)
+    whole[looks : 2 * looks] = 1
+    result = milp(
+        -form.goal,
+        constraints=LinearConstraint(form.matrix, ub=form.most),
+        bounds=Bounds(*np.array(form.bounds).T),
+        integrality=whole,
+        options={"time_limit": _INTEGER_SECONDS, "mip_rel_gap": _INTEGER_GAP},
+    )
+    if result.x is None:
+        raise WeighbridgeError(f"the plan's integer programme was not solved: {result.message}")
+    allowed = np.zeros_like(menu.worth)
+    allowed[form.cells] = result.x[looks : 2 * looks] > 0.5
+    # A depth is paid only together with all shallower ones.
+    return np.asarray(np.logical_and.accumulate(allowed, axis=1), dtype=np.bool_)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """Variables: the chance of each look worth having; with freezes, also whether it is possible; the adversary's."""
+
+    goal: Array
+    matrix: Any
+    most: Array
+    bounds: list[tuple[float, float]]
+    names: tuple[str, ...]
+    cells: tuple[NDArray[np.intp], NDArray[np.intp]]
+    shape: tuple[int, ...]
+
+    def chances(self, solution: Array) -> Array:
+        found = np.zeros(self.shape)
+        found[self.cells] = np.clip(solution[: len(self.cells[0])], 0.0, 1.0)
+        return found
+
+
+def _form(menu: Menu, *, capacity: Array, limits: dict[str, float], against: Ways | Chords, at: Array) -> _Form:
+    from scipy.sparse import block_array, coo_array, eye_array
+
+    rows, columns = np.nonzero(menu.worth)
+    looks = len(rows)
+    names = tuple(name for name in menu.costs if name in limits)
+    costs = coo_array(np.array([menu.costs[name][rows, columns] for name in names]).reshape(len(names), looks))
+    once = coo_array((np.ones(looks), (rows, np.arange(looks))), shape=(len(capacity), looks))
+    gain, least, theirs, goal = _adversary(menu, capacity=capacity, against=against, at=at)
+    blocks = [[costs, None, None], [once, None, None], [-gain, None, theirs]]
+    most = [np.array([limits[name] for name in names]), np.ones(len(capacity)), least]
+    possible = 0
+    if "freezes" in limits:
+        # A look needs the freezes of its depth: the chances of looks as deep or deeper stay below `possible`.
+        possible, names = looks, ("freezes", *names)
+        before = np.where(columns > 0, menu.freezes[rows, columns - 1], 0.0)
+        further = coo_array((menu.freezes[rows, columns] - before)[None, :])
+        deeper = _same_site_and_deeper(rows, depths=menu.worth.shape[1])
+        blocks = [[None, further, None], *blocks, [deeper, -eye_array(looks), None]]
+        most = [np.array([limits["freezes"]]), *most, np.zeros(looks)]
+    else:
+        blocks = [[row[0], row[2]] for row in blocks]
+    return _Form(
+        goal=np.concatenate([np.zeros(looks + possible), goal]),
+        matrix=block_array(blocks, format="csr"),
+        most=np.concatenate(most),
+        bounds=[(0.0, 1.0)] * (looks + possible) + [(0.0, np.inf)] * len(goal),
+        names=names,
+        cells=(rows, columns),
+        shape=menu.worth.shape,
+    )
+
+
+def _same_site_and_deeper(rows: NDArray[np.intp], *, depths: int) -> Any:
+    """Returns ones where the column's look is at the row's site and at least as deep; looks are in that order."""
+    from scipy.sparse import coo_array
+
+    looks = np.arange(len(rows))
+    pairs = [(looks[: len(looks) - d], looks[d:]) for d in range(min(depths, len(looks)))]
+    kept = [(look[rows[look] == rows[other]], other[rows[look] == rows[other]]) for look, other in pairs]
+    cells = np.concatenate([look for look, _ in kept]), np.concatenate([other for _, other in kept])
+    return coo_array((np.ones(len(cells[0])), cells), shape=(len(rows), len(rows)))
+
+
+def _adversary(menu: Menu, *, capacity: Array, against: Ways | Chords, at: Array) -> tuple[Any, Array, Any, Array]:
+    """Returns the adversary's rows: what chances gain, the constant part, its own variables, and their goal."""
+    from scipy.sparse import coo_array, eye_array, hstack
+
+    rows, columns = np.nonzero(menu.worth)
+    if isinstance(against, Ways):
+        gain, least = _tangents(menu.reach, share=np.array(against.hidden) / capacity, at=at)
+        return coo_array(gain[:, rows, columns]), least.sum(axis=1), coo_array(np.ones((len(gain), 1))), np.ones(1)
+    most = np.minimum(capacity, against.flop)
+    gain, least = _tangents(menu.reach, share=(most / capacity)[None], at=at)
+    own = coo_array((gain[0, rows, columns], (rows, np.arange(len(rows)))), shape=(len(capacity), len(rows)))
+    theirs = hstack([coo_array((most / against.flop)[:, None]), -eye_array(len(capacity))])
+    return own, least[0], theirs, np.concatenate([[1.0], np.full(len(capacity), -float(against.periods))])
+
+
+def _tangents(reach: Array, *, share: Array, at: Array) -> tuple[Array, Array]:
+    """Returns slopes and constants of the tangents at ``at`` to each site's -ln(1 - D), for each row of shares."""
+    met = -np.expm1(-reach[None] * share[:, :, None])
+    seen = np.minimum(np.sum(at[None] * met, axis=2), _SUREST_TANGENT)
+    steep = 1 / (1 - seen)
+    return met * steep[:, :, None], -np.log1p(-seen) - seen * steep
