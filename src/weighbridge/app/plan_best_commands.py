@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,8 +11,6 @@ from weighbridge.app.fleet_files import ATTRIBUTION, fleet_csv, read_epoch_clust
 from weighbridge.app.rule_options import Limit, limit_from
 from weighbridge.errors import InputError
 from weighbridge.evidence.files import replace_whole
-from weighbridge.planning.best import ASSUMPTIONS, BestPlan, plan_best
-from weighbridge.planning.best_menu import Budget, Effort, Reading
 from weighbridge.units import (
     format_flop,
     format_quantity,
@@ -21,6 +19,10 @@ from weighbridge.units import (
     parse_flop_rate,
     parse_quantity,
 )
+
+if TYPE_CHECKING:
+    from weighbridge.planning.best import BestPlan
+    from weighbridge.planning.best_menu import Reading
 
 __all__ = ["mount"]
 
@@ -77,6 +79,10 @@ def best(
                --visits 40 --replay-hours 20000 --replay-per-audit 50
     """
     judged = limit_from(limit=limit, rule=rule, counting=counting, declared=declared, extra=rules)
+    # Here, since linear programming takes as long to load as most plans take to compute.
+    from weighbridge.planning.best import ASSUMPTIONS, plan_best
+    from weighbridge.planning.best_menu import Budget, Effort
+
     plan = plan_best(
         judged.counted(read_fleet(fleet), number_format),
         flop=judged.flop,
@@ -151,13 +157,15 @@ def _amount(text: str | None, name: str) -> float | None:
     return None if text is None else parse_quantity(text, name=name, positive=False)
 
 
-def _reading(text: str) -> Reading:
+def _reading(text: str) -> "Reading":
     if text not in ("records", "chips"):
         raise InputError(f"{text!r} is not known", field="--reading", mend="choose records or chips")
-    return cast(Reading, text)
+    return cast("Reading", text)
 
 
-def _print(plan: BestPlan, judged: Limit) -> None:
+def _print(plan: "BestPlan", judged: Limit) -> None:
+    from weighbridge.planning.best import ASSUMPTIONS
+
     looked = sorted((site for site in plan.sites if site.visit > 0), key=lambda site: -site.visit)
     print_table(
         "Chances of a look",

@@ -1,14 +1,15 @@
-"""Detection mathematics: what must be inspected, and what a clean result will show."""
+"""Detection mathematics: what must be inspected, and what a clean result will show.
+
+Plans over a fleet (``planning.best``) and portfolios (``planning.portfolio``) need linear programming, which is loaded
+only with them.
+"""
 
 from weighbridge.planning.balance import chip_balance, flop_balance, paired_statistic
-from weighbridge.planning.best import BestPlan, plan_best
-from weighbridge.planning.best_menu import Budget, Effort
 from weighbridge.planning.chip_forms import ChipForms, every_form, in_form
 from weighbridge.planning.chip_run import ChipRun
 from weighbridge.planning.chips import ChipPlan, plan_chips
 from weighbridge.planning.cusum import alarm_level, alarm_power, run_cusum
 from weighbridge.planning.items import ItemPlan, plan_items, repeat_draws
-from weighbridge.planning.portfolio import Case, Cover, assess_cover
 from weighbridge.planning.segments import (
     clone_detection,
     grinding,
@@ -24,20 +25,14 @@ from weighbridge.planning.stop_rule import operating_point
 from weighbridge.planning.timeliness import plan_timeliness, significant_quantity
 
 __all__ = [
-    "BestPlan",
-    "Budget",
-    "Case",
     "ChipForms",
     "ChipPlan",
     "ChipRun",
-    "Cover",
-    "Effort",
     "ItemPlan",
     "Site",
     "SnapshotPlan",
     "alarm_level",
     "alarm_power",
-    "assess_cover",
     "chip_balance",
     "clone_detection",
     "concentrated_rate",
@@ -49,7 +44,6 @@ __all__ = [
     "in_form",
     "operating_point",
     "paired_statistic",
-    "plan_best",
     "plan_chips",
     "plan_items",
     "plan_segments",
