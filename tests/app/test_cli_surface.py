@@ -62,22 +62,22 @@ EXPECTED = {
     "weighbridge plan page": "--out",
     "weighbridge plan items": "--population --missing --confidence --seen --drawn --draws --picture --json",
     "weighbridge plan best": "--fleet --days --limit --rule --counting --format --declared --visits --inspector-days "
-    "--replay-hours --freezes --reading --rate --days-per-draw --replay-per-audit --periods --rules --json",
+    "--replay-hours --freezes --reading --rate --days-per-draw --replay-per-audit --periods --rules --picture --json",
     "weighbridge plan fleet": "EPOCH --out --least --h100-flops --visit-days --unlikely --json",
     "weighbridge plan mechanisms": "--mechanisms --json",
     "weighbridge plan portfolio": "--fleet --days --limit --rule --counting --format --declared --confidence --regime "
-    "--cover --set --mechanisms --adds --joined --together --years --progress --rules --json",
+    "--cover --set --mechanisms --adds --joined --together --years --progress --rules --picture --json",
     "weighbridge plan rules": "--rules --json",
-    "weighbridge plan segments": "--segments --forged --confidence --drawn --tries --json",
-    "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --json",
-    "weighbridge plan sequential wald": "--honest --hidden --alpha --beta --most-draws --json",
+    "weighbridge plan segments": "--segments --forged --confidence --drawn --tries --picture --json",
+    "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --picture --json",
+    "weighbridge plan sequential wald": "--honest --hidden --alpha --beta --most-draws --picture --json",
     "weighbridge plan sites": "--visits --missing --fleet --name-column --size-column --chips-column --only "
-    "--skip-unsized --census-above --within --sites --site-size --drawn --seen --json",
+    "--skip-unsized --census-above --within --sites --site-size --drawn --seen --picture --json",
     "weighbridge plan snapshots": "--chips --chip-flops --days --limit --rule --counting --format --declared "
     "--unexplained --confidence --stride --step-seconds --freeze-seconds --together --per-trigger --anchor-bytes "
     "--share-read --rules --picture --json",
     "weighbridge plan timeliness": "--flop --sizes --h100e-flops --period --days --chip-flops --utilisation --fleet "
-    "--name-column --size-column --only --skip-unsized --json",
+    "--name-column --size-column --only --skip-unsized --picture --json",
     "weighbridge practice": "FOLDER",
     "weighbridge registry add": "STATEMENTS --db --roots --json",
     "weighbridge registry correct": "STATEMENT --reason --key --roots --out",

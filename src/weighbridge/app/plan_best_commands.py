@@ -8,6 +8,8 @@ import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.fleet_files import ATTRIBUTION, fleet_csv, read_epoch_clusters, read_fleet
+from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_fleet_panels import best_panels
 from weighbridge.app.rule_options import Limit, limit_from
 from weighbridge.errors import InputError
 from weighbridge.evidence.files import replace_whole
@@ -68,6 +70,7 @@ def best(
     ] = "0",
     periods: Annotated[str, typer.Option(help="Periods over which the run may be stretched.", metavar="COUNT")] = "1",
     rules: Annotated[Path | None, typer.Option(help="File with rules of your own.", metavar="FILE")] = None,
+    picture: Picture = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     r"""Where to look, so that the safest way to hide a run is least safe: chances of visits within a budget.
@@ -101,6 +104,7 @@ def best(
         ),
         periods=parse_count(periods, name="--periods", least=1),
     )
+    draw(picture, best_panels, plan)
     if as_json:
         print_json(asdict(plan) | {"limit": judged.threshold, "rule": judged.rule, "assumptions": list(ASSUMPTIONS)})
     else:

@@ -9,6 +9,8 @@ import typer
 
 from weighbridge.app.console import print_json, print_table
 from weighbridge.app.fleet_files import read_fleet
+from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_fleet_panels import portfolio_panels
 from weighbridge.app.portfolio_text import (
     inputs_of,
     print_groups,
@@ -81,6 +83,7 @@ def portfolio(
         str, typer.Option(help="Factor a year by which a capability's compute falls.", metavar="LOW:HIGH")
     ] = "1",
     rules: Annotated[Path | None, typer.Option(help="File with rules of your own.", metavar="FILE")] = None,
+    picture: Picture = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     r"""Which mechanisms, or which on which sites, show that a rule holds; every input a range.
@@ -118,6 +121,7 @@ def portfolio(
         )
         for name, each in wanted.items()
     }
+    draw(picture, portfolio_panels, covers, lines, case=case)
     weakest = max(covers, key=lambda name: (covers[name].hidden.high, covers[name].hidden.low))
     if as_json:
         print_json(

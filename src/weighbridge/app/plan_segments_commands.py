@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs
+from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_more_panels import segment_panels
 from weighbridge.planning.segments import clone_detection, plan_segments, seed_bits_lost, tolerable_chance
 from weighbridge.units import format_quantity, parse_count, parse_fraction, parse_quantity
 
@@ -31,6 +33,7 @@ def segments(
     tries: Annotated[
         str, typer.Option(help="Seeds that a Prover can try: commitments begun and abandoned.", metavar="COUNT")
     ] = "1",
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""How many segments of a transcript to replay, also against a Prover that tries many seeds.
@@ -46,6 +49,7 @@ def segments(
         drawn=None if drawn is None else parse_count(drawn, name="--drawn"),
         tries=attempts,
     )
+    draw(picture, segment_panels, plan)
     bits = seed_bits_lost(attempts)
     # What one draw may miss with, so that the best of all tries escapes no more often than planned.
     allowed = (

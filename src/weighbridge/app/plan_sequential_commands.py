@@ -6,7 +6,9 @@ from typing import Annotated, get_args
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_inputs import parse_list
+from weighbridge.app.plan_more_panels import sequential_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.sequential import Spending, fixed_plan, group_sequential, wald
 from weighbridge.planning.stop_rule import Look, OperatingPoint, SequentialPlan, operating_point
@@ -41,6 +43,7 @@ def wald_command(
     most_draws: Annotated[
         str | None, typer.Option(help="Cut off after so many; three times the fixed sample otherwise.", metavar="COUNT")
     ] = None,
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""Wald's sequential test: after every audited snapshot accept, raise the alarm, or go on.
@@ -58,6 +61,7 @@ def wald_command(
         most_draws=None if most_draws is None else parse_count(most_draws, name="--most-draws", least=1),
     )
     fixed = fixed_plan(share, hidden=other, alpha=errors[0], beta=errors[1])
+    draw(picture, sequential_panels, plan, fixed=fixed)
     _show(plan, fixed=fixed, as_json=as_json)
 
 
@@ -73,6 +77,7 @@ def groups_command(
     spending: Annotated[
         str, typer.Option(help="How alpha is spent: obrien-fleming, pocock or linear.", metavar="NAME")
     ] = "obrien-fleming",
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""Look a few times and raise the alarm as soon as a look's bound is reached (alpha spending).
@@ -92,6 +97,7 @@ def groups_command(
         spending=_spending(spending),
     )
     fixed = fixed_plan(share, hidden=other, alpha=errors[0], beta=errors[1])
+    draw(picture, sequential_panels, plan, fixed=fixed)
     _show(plan, fixed=fixed, as_json=as_json)
 
 

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_inputs import parse_list, parse_share, read_fleet
+from weighbridge.app.plan_more_panels import equal_site_panels, site_panels, timeliness_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.effort import person_days
 from weighbridge.planning.sites import SitePlan, frame_counts, plan_sites, two_stage_detection
@@ -69,6 +71,7 @@ def sites(
     site_size: Annotated[str | None, typer.Option(help="Chips of each of --sites.", metavar="COUNT")] = None,
     drawn: Annotated[str | None, typer.Option(help="Chips drawn at each of --sites.", metavar="COUNT")] = None,
     seen: Annotated[str, typer.Option(help="Chance that a drawn defective chip is recognised.", metavar="P")] = "1",
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""Which sites to visit and how many chips to draw there: all the large ones, a weighted draw of the rest.
@@ -87,6 +90,17 @@ def sites(
             raise InputError("are needed with --sites", field="--site-size and --drawn")
         found = two_stage_detection(
             parse_count(str(sites), name="--sites", least=1),
+            visited=count,
+            site_size=parse_count(site_size, name="--site-size", least=1),
+            missing=lost,
+            drawn=parse_count(drawn, name="--drawn"),
+            seen=test,
+        )
+        draw(
+            picture,
+            equal_site_panels,
+            found,
+            sites=parse_count(str(sites), name="--sites", least=1),
             visited=count,
             site_size=parse_count(site_size, name="--site-size", least=1),
             missing=lost,
@@ -117,6 +131,7 @@ def sites(
         within=parse_fraction(within, name="--within"),
         seen=test,
     )
+    draw(picture, site_panels, plan)
     classes = frame_counts(frame, above=_CLASSES)
     if as_json:
         found_classes = [{"above": a, "sites": n, "share": share} for a, n, share in classes]
@@ -148,6 +163,7 @@ def timeliness(
     size_column: Sizes = "h100e",
     only: Only = None,
     skip_unsized: Unsized = False,
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""How soon sites cross a threshold, how they are to be watched, and how many chips suffice for it in time.
@@ -166,6 +182,7 @@ def timeliness(
         frame, unsized = read_fleet(fleet, name=name_column, size=size_column, only=only, skip_unsized=skip_unsized)
         named = [(site.name, site.h100e) for site in sorted(frame, key=lambda site: -site.h100e)]
     found = [(name, plan_timeliness(size, flop=threshold, chip_flops=rate, period=gap)) for name, size in named]
+    draw(picture, timeliness_panels, found, flop=threshold, chip_flops=rate, period=gap)
     quantity = None
     if days is not None:
         quantity = significant_quantity(

@@ -1,0 +1,223 @@
+"""The charts of further plans: segments, sites, timeliness, stop rules. Every curve asks the planner again."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from weighbridge.app.charts import Axis, Chart, Mark, Series
+from weighbridge.app.plan_panels import Panels
+from weighbridge.errors import InputError
+from weighbridge.planning.segments import SegmentPlan, grinding, segment_detection, segments_needed
+from weighbridge.planning.sites import SitePlan, two_stage_detection
+from weighbridge.planning.stop_rule import SequentialPlan, operating_point
+from weighbridge.planning.timeliness import Timeliness, days_to
+from weighbridge.units import format_flop, format_quantity
+
+__all__ = ["equal_site_panels", "segment_panels", "sequential_panels", "site_panels", "timeliness_panels"]
+
+_STEPS = 60
+_CHANCE = Axis(label="probability of detection", reach=1.0)
+
+
+def segment_panels(plan: SegmentPlan) -> Panels:
+    """Returns the charts of a plan of segments: detection, what many tries leave of it, and its price."""
+    drawn = _whole(plan.segments)
+    tries = sorted({round(10 ** (step / 6)) for step in range(37)} | {plan.tries})
+    missed = 1 - plan.detection
+    wanted = [n / 50 for n in range(1, 50)] + [0.99, 0.999]
+    return f"Segments to replay: {plan.drawn:,} of {plan.segments:,}", (
+        Chart(
+            title=f"Chance to meet one of {plan.forged:,} forged segments",
+            x=Axis(label="segments replayed"),
+            y=_CHANCE,
+            series=(
+                Series(
+                    name="exact, without replacement",
+                    points=tuple((float(n), _met(plan.segments, plan.forged, n)) for n in drawn),
+                ),
+            ),
+            marks=(Mark(x=float(plan.drawn), y=plan.detection, label=f"{plan.drawn:,}", below=True),),
+        ),
+        Chart(
+            title="The same against the best of many seeds",
+            x=Axis(label="seeds that can be tried", log=True),
+            y=_CHANCE,
+            series=(
+                Series(
+                    name=f"{plan.drawn:,} segments replayed",
+                    points=tuple((float(n), 1 - grinding(missed, tries=n)) for n in tries),
+                ),
+            ),
+            marks=(Mark(x=float(plan.tries), y=plan.detection_ground, label=f"{plan.tries:,} tries"),),
+        ),
+        Chart(
+            title="What more certainty costs",
+            x=_CHANCE,
+            y=Axis(label="share of the run's compute"),
+            series=(
+                Series(
+                    name="segments replayed of all",
+                    points=_answered(
+                        wanted,
+                        lambda chance: (
+                            segments_needed(plan.segments, forged=plan.forged, confidence=Fraction(repr(chance)))
+                            / plan.segments
+                        ),
+                    ),
+                ),
+            ),
+            marks=(Mark(x=plan.detection, y=plan.cost, label=f"{plan.cost:.3g}"),),
+        ),
+    )
+
+
+def _met(segments: int, forged: int, drawn: int) -> float:
+    return segment_detection(segments, forged=forged, drawn=drawn)
+
+
+def equal_site_panels(
+    detection: float, *, sites: int, visited: int, site_size: int, missing: int, drawn: int, seen: Fraction
+) -> Panels:
+    """Returns the charts of a two-stage plan over equal sites: against visits, and against chips drawn at each."""
+
+    def found(visits: int, chips: int) -> float:
+        return two_stage_detection(sites, visited=visits, site_size=site_size, missing=missing, drawn=chips, seen=seen)
+
+    return f"Sites to visit: {visited:,} of {sites:,}", (
+        Chart(
+            title=f"{missing:,} chips gone from one site, {drawn:,} drawn at each",
+            x=Axis(label="sites visited"),
+            y=_CHANCE,
+            series=(Series(name="two-stage", points=tuple((float(n), found(n, drawn)) for n in _whole(sites))),),
+            marks=(Mark(x=float(visited), y=detection, label=f"{detection:.4g}"),),
+        ),
+        Chart(
+            title=f"The same with {visited:,} visits: drawing more at a site soon adds nothing",
+            x=Axis(label="chips drawn at a site"),
+            y=_CHANCE,
+            series=(
+                Series(
+                    name="two-stage",
+                    points=tuple((float(n), found(visited, n)) for n in _whole(min(site_size, 4 * max(drawn, 1)))),
+                ),
+            ),
+            marks=(Mark(x=float(drawn), y=detection, label=f"{drawn:,} chips", below=True),),
+        ),
+    )
+
+
+def site_panels(plan: SitePlan) -> Panels:
+    """Returns the chart of a plan over a fleet: each site's chance of a visit, and of detection."""
+    able = [visit for visit in plan.visits if visit.detection is not None]
+    shown = (
+        Series(name="visited", points=tuple((v.h100e, v.visited) for v in plan.visits), dots=True),
+        Series(
+            name="a diversion there is seen",
+            points=tuple((v.h100e, v.detection) for v in able if v.detection is not None),
+            dots=True,
+        ),
+    )
+    return f"Sites: {plan.census:,} always, {plan.drawn_sites:,} drawn", (
+        Chart(
+            title=f"Worst case {plan.worst:.4g}, in {plan.worst_site[:40]}",
+            x=Axis(label="size of the site, H100 equivalents", log=True),
+            y=Axis(label="probability", reach=1.0),
+            series=tuple(series for series in shown if series.points),
+        ),
+    )
+
+
+def timeliness_panels(
+    found: Sequence[tuple[str, Timeliness]], *, flop: float, chip_flops: float, period: float | None
+) -> Panels:
+    """Returns the chart of times to a threshold by size of site, with the time between two looks."""
+    sizes = sorted(one.h100e for _, one in found)
+    low, high = min(sizes[0], sizes[-1] / 10), max(sizes[-1], sizes[0] * 10)
+    places = [low * (high / low) ** (step / _STEPS) for step in range(_STEPS + 1)]
+    series = [
+        Series(name="time", points=tuple((x, days_to(flop, h100e=x, chip_flops=chip_flops)) for x in places)),
+        Series(name="sites", points=tuple((one.h100e, one.days) for _, one in found), dots=True),
+    ]
+    if period is not None:
+        series.append(Series(name=f"{period:g} days between two looks", points=((low, period), (high, period))))
+    return f"Time to {format_flop(flop)}", (
+        Chart(
+            title="What lies below the time between two looks fits between them",
+            x=Axis(label="size of the site, H100 equivalents", log=True),
+            y=Axis(label="days to the threshold", log=True),
+            series=tuple(series),
+        ),
+    )
+
+
+def sequential_panels(plan: SequentialPlan, *, fixed: SequentialPlan) -> Panels:
+    """Returns the charts of a stop rule: its bounds, what it decides, and how long it takes."""
+    most = min(1.0, max(3 * plan.hidden, plan.honest))
+    shares = sorted({most * step / _STEPS for step in range(_STEPS + 1)} | {plan.honest, plan.hidden})
+    points = [operating_point(plan, share=share) for share in shares]
+    at = {point.share: point for point in points}
+    bounds = (
+        Series(
+            name="alarm from",
+            points=tuple((float(k.draws), float(k.alarm)) for k in plan.looks if k.alarm is not None),
+            dots=plan.kind == "group",
+        ),
+        Series(
+            name="accept at most",
+            points=tuple((float(k.draws), float(k.accept)) for k in plan.looks if k.accept is not None),
+            dots=plan.kind == "group",
+        ),
+    )
+    return f"Stop rule: at most {plan.most_draws:,} audited snapshots", (
+        Chart(
+            title="When to stop",
+            x=Axis(label="snapshots audited"),
+            y=Axis(label="unexplained among them"),
+            series=tuple(series for series in bounds if series.points),
+        ),
+        Chart(
+            title="What it decides",
+            x=Axis(label="true share of unexplained snapshots"),
+            y=Axis(label="probability", reach=1.0),
+            series=(
+                Series(name="alarm", points=tuple((p.share, p.alarm) for p in points)),
+                Series(name="accept", points=tuple((p.share, p.accept) for p in points)),
+            ),
+            marks=(
+                Mark(x=plan.honest, y=at[plan.honest].alarm, label="honest"),
+                Mark(x=plan.hidden, y=at[plan.hidden].alarm, label="hidden", below=True),
+            ),
+        ),
+        Chart(
+            title="How long it takes",
+            x=Axis(label="true share of unexplained snapshots"),
+            y=Axis(label="snapshots audited, on average"),
+            series=(
+                Series(name="with the stop rule", points=tuple((p.share, p.expected_draws) for p in points)),
+                Series(
+                    name="a plan that looks once",
+                    points=((0.0, float(fixed.most_draws)), (most, float(fixed.most_draws))),
+                ),
+            ),
+            marks=(
+                Mark(
+                    x=plan.hidden,
+                    y=at[plan.hidden].expected_draws,
+                    label=format_quantity(at[plan.hidden].expected_draws),
+                ),
+            ),
+        ),
+    )
+
+
+def _whole(most: int) -> list[int]:
+    """Returns whole numbers up to the most, evenly, no more than can be seen."""
+    return sorted({round(most * step / _STEPS) for step in range(_STEPS + 1)})
+
+
+def _answered(places: Sequence[float], value: Callable[[float], float]) -> tuple[tuple[float, float], ...]:
+    found = []
+    for place in places:
+        with contextlib.suppress(InputError):
+            found.append((place, value(place)))
+    return tuple(found)
