@@ -21,7 +21,6 @@ def page(
 ) -> None:
     r"""Writes a calculator as one web page: sliders, figures, pictures; it works offline.
 
-    \b
     Example: weighbridge plan page --out plan.html
     """
     if out.suffix.lower() not in (".html", ".htm"):

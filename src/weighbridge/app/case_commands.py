@@ -43,7 +43,6 @@ def case(
 ) -> None:
     r"""Account for a published run: what its figures show, and what each piece of evidence would add.
 
-    \b
     Example: weighbridge case llama-3.1-405b --json
     """
     chosen, book = load_case(name), load_rules()

@@ -41,7 +41,6 @@ def close(
 ) -> None:
     r"""Close a visit: judge it, sign the whole folder, print what became of each drawn item.
 
-    \b
     Example: weighbridge inspect close visit --key inspector.pem --roots roots
     """
     signer, trusted = FileSigner.load(key), TrustRoots.load(roots)
@@ -81,7 +80,6 @@ def check(
 
     Exit 0 if all holds, 1 if a check failed, 3 if one could not be made.
 
-    \b
     Example: weighbridge inspect check visit --roots roots
     """
     trusted = TrustRoots.load(roots)

@@ -62,7 +62,6 @@ def commit(
 ) -> None:
     r"""Commit to a random share: the first step of a draw by commit-reveal, one a party.
 
-    \b
     Example: weighbridge inspect commit draw --key operator.pem --purpose visit \
                --period 2026-11 --secret share.hex
     """
@@ -102,7 +101,6 @@ def frame(
 ) -> None:
     r"""Freeze a population and say how it will be drawn from, before anybody can know the chance.
 
-    \b
     Example: weighbridge inspect frame draw --list chips.csv --count 20 --reserves 5 --purpose visit \
                --period 2026-11 --source drand --key inspector.pem --roots roots --spool spool
     """
@@ -151,7 +149,6 @@ def reveal(
 ) -> None:
     r"""Open your share, for the frame in the folder and for no other.
 
-    \b
     Example: weighbridge inspect reveal draw --key operator.pem --secret share.hex --roots roots
     """
     signer = FileSigner.load(key)
@@ -193,7 +190,6 @@ def draw(
 ) -> None:
     r"""Draw, once the chance is known, and sign the result. Nothing is left to choose.
 
-    \b
     Example: weighbridge inspect draw draw --key inspector.pem --roots roots --signature b446…5e39
     """
     signer = FileSigner.load(key)
@@ -228,7 +224,6 @@ def check_draw_command(
 ) -> None:
     r"""Recompute a draw: exit 0 if it holds, 1 if a check failed, 3 if one could not be made.
 
-    \b
     Example: weighbridge inspect check-draw draw --roots roots --log log-export
     """
     trusted = TrustRoots.load(roots)

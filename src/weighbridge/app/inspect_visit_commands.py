@@ -76,7 +76,6 @@ def plan(
 ) -> None:
     r"""Plan a visit from a draw that holds: items by rack, reserves in order, what is due when.
 
-    \b
     Example: weighbridge inspect plan visit --draw draw --site "Hall 4" --notified 2026-11-22T08:00Z \
                --require serial --require challenge --key inspector.pem --roots roots
     """
@@ -133,7 +132,6 @@ def open_visit(
 ) -> None:
     r"""Open a visit on site; prints the nonce that each drawn chip must answer.
 
-    \b
     Example: weighbridge inspect open visit --place "Hall 4, gate B" --present "A. Host" \
                --access 2026-11-22T20:10Z --key inspector.pem --roots roots
     """
@@ -188,7 +186,6 @@ def record(
 ) -> None:
     r"""Put one thing on record: what was seen, answered, refused or not answered.
 
-    \b
     Example: weighbridge inspect record visit serial --item CHIP --set physical=SN1 --set digital=SN1 \
                --file photo=rack.jpg --key inspector.pem --roots roots
     """

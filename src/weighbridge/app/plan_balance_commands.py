@@ -60,7 +60,6 @@ def chips_command(
 ) -> None:
     r"""Chips that the books have and the floor has not; exit status 1 if any, or if a consignment differs.
 
-    \b
     Example: weighbridge plan balance chips --beginning 1000 --received 200 --shipped 50 --counted 1149
     """
     found = chip_balance(
@@ -100,7 +99,6 @@ def flop_command(
 ) -> None:
     r"""FLOP that the hardware shows beyond what was declared; exit status 1 if that raises the alarm.
 
-    \b
     Example: weighbridge plan balance flop --evidence 1.05e26 --declared 1e26 --sigma 2e24 --hidden 1e25
     """
     risks = parse_fraction(alpha, name="--alpha"), parse_fraction(power, name="--power")
@@ -149,7 +147,6 @@ def periods_command(
 ) -> None:
     r"""Cumulative sums over many periods: small losses that add up; exit status 1 if they raise the alarm.
 
-    \b
     Example: weighbridge plan balance periods months.csv --periods 24
              weighbridge plan balance periods --periods 24 --shift 0.5
     """
@@ -222,7 +219,6 @@ def pairs_command(
 ) -> None:
     r"""The operator's figures against the inspector's of the same items; exit status 1 if that raises the alarm.
 
-    \b
     Example: weighbridge plan balance pairs pairs.csv --population 300
     """
     rows = [

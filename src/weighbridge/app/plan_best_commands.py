@@ -77,7 +77,6 @@ def best(
 
     The adversary knows the chances and answers best: any sites, any split, any stretch within the periods.
 
-    \b
     Example: weighbridge plan best --fleet fleet.csv --days 30 --rule miri.2025.ctb.strict \
                --visits 40 --replay-hours 20000 --replay-per-audit 50
     """
@@ -129,7 +128,6 @@ def fleet(
 ) -> None:
     r"""Make a fleet from Epoch AI's list of GPU clusters, which you download yourself (CC BY 4.0).
 
-    \b
     Example: weighbridge plan fleet gpu_clusters.csv --out fleet.csv --least 1000
     """
     if out.exists():

@@ -78,7 +78,6 @@ def chips(
 ) -> None:
     r"""How many chips to draw so that a large run is caught (Shavit 2023): the worst case of all forms, named.
 
-    \b
     Example: weighbridge plan chips --chips 1e5 --flop 5.76e23 --chip-flops 1e15 \
                --days 30 --period 30 --rate 0.1 --confidence 0.9
     """

@@ -68,7 +68,6 @@ def items(
 ) -> None:
     r"""How many items to draw so that one of the missing is met (exact, hypergeometric).
 
-    \b
     Example: weighbridge plan items --population 3e6 --missing 1000 --confidence 0.9
              weighbridge plan items --population 3e6 --missing 1000 --drawn 575 --draws 12
     """
@@ -114,7 +113,6 @@ def items(
 def rules(*, extra: Extra = None, as_json: Json = False) -> None:
     r"""The rules known, their thresholds, and which of them training FLOP alone can decide.
 
-    \b
     Example: weighbridge plan rules --json
     """
     book = load_rules(extra=extra)

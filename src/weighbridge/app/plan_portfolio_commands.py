@@ -88,7 +88,6 @@ def portfolio(
 ) -> None:
     r"""Which mechanisms, or which on which sites, show that a rule holds; every input a range.
 
-    \b
     Example: weighbridge plan portfolio --fleet fleet.csv --days 90 --rule miri.2025.ctb.strict \
                --set snapshots.audits=3000 --years 5 --progress 2:4
     """
@@ -155,7 +154,6 @@ def mechanisms(
 ) -> None:
     r"""The mechanisms known: access needed, readiness, cost, what each bounds, and how far each figure is known.
 
-    \b
     Example: weighbridge plan mechanisms --json
     """
     known = _catalogue(catalogue, [])

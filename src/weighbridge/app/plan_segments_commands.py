@@ -38,7 +38,6 @@ def segments(
 ) -> None:
     r"""How many segments of a transcript to replay, also against a Prover that tries many seeds.
 
-    \b
     Example: weighbridge plan segments --segments 1000 --forged 10 --confidence 0.95 --tries 100
     """
     attempts = parse_count(tries, name="--tries", least=1)
@@ -89,7 +88,6 @@ def clones(
 ) -> None:
     r"""How likely an inspection meets two devices with the same id.
 
-    \b
     Example: weighbridge plan clones --clones 1000 --inspected 0.1
     """
     found = clone_detection(

@@ -48,7 +48,6 @@ def wald_command(
 ) -> None:
     r"""Wald's sequential test: after every audited snapshot accept, raise the alarm, or go on.
 
-    \b
     Example: weighbridge plan sequential wald --honest 0.01 --hidden 0.05
     """
     share, other = parse_quantity(honest, name="--honest", positive=False), parse_quantity(hidden, name="--hidden")
@@ -82,7 +81,6 @@ def groups_command(
 ) -> None:
     r"""Look a few times and raise the alarm as soon as a look's bound is reached (alpha spending).
 
-    \b
     Example: weighbridge plan sequential groups --honest 0.02 --hidden 0.08 --looks 4
     """
     share, other = parse_quantity(honest, name="--honest", positive=False), parse_quantity(hidden, name="--hidden")

@@ -76,7 +76,6 @@ def sites(
 ) -> None:
     r"""Which sites to visit and how many chips to draw there: all the large ones, a weighted draw of the rest.
 
-    \b
     Example: weighbridge plan sites --sites 560 --visits 40 --site-size 2000 --missing 163 --drawn 60
              weighbridge plan sites --fleet sites.csv --census-above 1000 --visits 200 --missing 163
     """
@@ -168,7 +167,6 @@ def timeliness(
 ) -> None:
     r"""How soon sites cross a threshold, how they are to be watched, and how many chips suffice for it in time.
 
-    \b
     Example: weighbridge plan timeliness --flop 1e24 --sizes 16,100,1000 --period 30
              weighbridge plan timeliness --flop 1e25 --days 180 --chip-flops 989e12 --utilisation 0.4
     """

@@ -87,7 +87,6 @@ def snapshots(
 ) -> None:
     r"""How many snapshots to audit, and how often to freeze, so that a rule can be shown to hold; and the cost.
 
-    \b
     Example: weighbridge plan snapshots --chips 4000 --chip-flops 1e15 --days 30 \
                --rule miri.2025.ctb.strict
     """

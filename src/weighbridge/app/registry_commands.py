@@ -51,11 +51,9 @@ def import_(
 ) -> None:
     r"""Sign every row of a table as a custody event and store all of them, or none.
 
-    \b
     Columns: chip, step (made, shipped, received, installed, destroyed), time,
     and where they apply party, to, from, serial, location.
 
-    \b
     Example: weighbridge registry import chips.csv --db chips.db \
                --key registrar.pem --roots roots/
     """
@@ -78,7 +76,6 @@ def add(
 ) -> None:
     r"""Store custody events that others signed: all of them, or none.
 
-    \b
     Example: weighbridge registry add shipping.cose receiving.cose --db chips.db --roots roots/
     """
     raws = [_read(path) for path in statements]
@@ -106,7 +103,6 @@ def sign(
 ) -> None:
     r"""Sign a custody event of one's own, to be handed to the registrar.
 
-    \b
     Example: weighbridge registry sign shipped --chip 3f2a... --to operator-1 \
                --key distributor.pem --out shipping.cose
     """
@@ -140,7 +136,6 @@ def correct(
 ) -> None:
     r"""Sign the declaration that a custody event was an error; the event stays on record.
 
-    \b
     Example: weighbridge registry correct shipping.cose --reason did_not_occur \
                --key distributor.pem --roots roots/ --out correction.cose
     """
@@ -166,7 +161,6 @@ def show(
 ) -> None:
     r"""Show all chips and who holds them, or one chip's whole history.
 
-    \b
     Example: weighbridge registry show 3f2a... --db chips.db --roots roots/
     """
     with Directory(db, roots=TrustRoots.load(roots)) as directory:
@@ -199,7 +193,6 @@ def holder(
 ) -> None:
     r"""Say who answered for a chip at a time, or which chips a party answered for.
 
-    \b
     Example: weighbridge registry holder 3f2a... --at 2026-11-01 --db chips.db --roots roots/
              weighbridge registry holder --party operator-1 --db chips.db --roots roots/
     """
@@ -238,7 +231,6 @@ def findings(
 ) -> None:
     r"""Say what does not add up; exit status 1 if anything contradicts, 3 if anything is only somebody's word.
 
-    \b
     Example: weighbridge registry findings --db chips.db --roots roots/ --json
     """
     limit = parse_quantity(transit_days, name="--transit-days") * SECONDS_PER_DAY
