@@ -9,7 +9,8 @@ from typing import Final
 
 from weighbridge.errors import InputError
 from weighbridge.planning.sites import Site
-from weighbridge.units import parse_fraction, parse_quantity
+from weighbridge.planning.timeliness import H100E_FLOPS
+from weighbridge.units import parse_count, parse_flop_rate, parse_fraction, parse_quantity
 
 __all__ = ["parse_list", "parse_share", "read_fleet", "read_table"]
 
@@ -81,6 +82,8 @@ def read_fleet(
 ) -> tuple[list[Site], int]:
     """Reads the sites of a fleet.
 
+    The table of ``plan best`` serves too: without a column of sizes, they follow from ``chips`` and ``chip_flops``.
+
     Args:
         path: a CSV file with a header line.
         name: column with the site's name.
@@ -98,10 +101,17 @@ def read_fleet(
     column, kept = (only or "").partition("=")[::2]
     if only is not None and (not column or "=" not in only):
         raise InputError(f"{only!r} is not COLUMN=VALUE", field="--only", mend="such as Status=Existing")
-    needed = tuple(word for word in (name, size, chips, column) if word)
+    by_chips = _sized_by_chips(path, size)
+    needed = tuple(word for word in (name, *(() if by_chips else (size,)), chips, column) if word)
     sites, unsized = [], 0
     for line, row in read_table(path, columns=needed):
         if column and row[column].strip() != kept:
+            continue
+        if by_chips:
+            where = f"{path}: line {line}: "
+            count = parse_count(row["chips"], name=f"{where}chips", least=1)
+            rate = parse_flop_rate(row["chip_flops"], name=f"{where}chip_flops")
+            sites.append(Site(name=" ".join(row[name].split()), h100e=count * rate / H100E_FLOPS, chips=count))
             continue
         if not row[size].strip() and skip_unsized:
             unsized += 1
@@ -113,3 +123,12 @@ def read_fleet(
     if not sites:
         raise InputError("has no sites", where=path, mend="check --only and the columns")
     return sites, unsized
+
+
+def _sized_by_chips(path: Path, size: str) -> bool:
+    """Returns whether a table names its sites' chips and their FLOP/s, and not their size."""
+    if not path.is_file():
+        return False
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        header = set(file.readline(10_000).strip().split(","))
+    return size not in header and {"chips", "chip_flops"} <= header

@@ -20,6 +20,7 @@ from weighbridge.ledger.policy import Policy
 from weighbridge.ledger.records import readable, record_findings
 from weighbridge.ledger.runs import audits_of, fixed_claims, run_findings
 from weighbridge.ledger.verdict import LEVELS, Lineage, rule_on, sentence
+from weighbridge.ledger.visited import Visited, visits_of
 from weighbridge.ledger.workspace import Logged, Workspace
 from weighbridge.mechanisms.transcript.commitment import inspector_nonce
 from weighbridge.rules import (
@@ -59,6 +60,8 @@ def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id
     where = holdings(workspace, policy.operators, began=planned.time, closed=closed.time)
     records = workspace.chip_records()
     ours = where.attributed
+    seen = visits_of(workspace, closed=closed.time)
+    common += seen.void
     common += [_nobodys(chip, items) for chip, items in sorted(records.items()) if chip not in ours]
     audits, about = _fixed(workspace, audits)
     try:
@@ -79,6 +82,7 @@ def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id
             records=records,
             audits=audits,
             about=about,
+            seen=seen,
             drawn=drawn,
             planned=planned,
             closed=closed,
@@ -197,6 +201,7 @@ def _operator(
     records: Mapping[str, tuple[Logged, ...]],
     audits: Sequence[Mapping[str, Any]],
     about: Mapping[str, Sequence[Finding]],
+    seen: Visited,
     drawn: Callable[[str, int], bool],
     planned: Logged,
     closed: Logged,
@@ -206,7 +211,7 @@ def _operator(
     runs = [item for item in workspace.of_kind("run-commitment") if item.statement.issuer == name]
     ids = {item.statement.id for item in runs}
     own = [audit for audit in audits if audit["run"] in ids]
-    findings = [*common, *where.findings_of(name)]
+    findings = [*common, *where.findings_of(name), *seen.of(chips)]
     findings += [
         _common("inspection.plan-first", Outcome.FAIL, "a run was committed before the plan was logged", item)
         for item in runs

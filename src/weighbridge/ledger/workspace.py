@@ -7,6 +7,7 @@ A workspace is a folder::
     runs/RUN/            transcripts (the first 16 digits of the run's id)
     data/ROOT.npy        training data that operators handed over, by data root; of several arrays ROOT/NAME.npy
     audits/RUN.cose      the inspector's audits, if made
+    visits/NAME/         closed visits, as signed bundles
 """
 
 from collections.abc import Iterable, Iterator, Mapping
