@@ -67,6 +67,13 @@ def test_a_workspace_without_visits_has_none(site: Site, tmp_path: Path) -> None
     assert visits_of(workspace, closed=0.0) == Visited()
 
 
+@pytest.mark.parametrize("check", ["visit.seal", "visit.tamper", "visit.item"])
+def test_a_seal_convicts_nobody(check: str) -> None:
+    failed = Finding(check=check, subject="c1", outcome=Outcome.FAIL, reason="broken")
+    (found,) = Visited(((frozenset({"c1"}), (failed,)),)).of(["c1"])
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, "broken")
+
+
 def test_an_assessment_counts_what_was_seen_for_its_operator_alone(
     paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:

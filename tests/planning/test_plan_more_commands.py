@@ -147,6 +147,18 @@ def test_sites_of_a_fleet(fleet: str) -> None:
     assert "has no sites" in refused(*words[:-1], "status=Gone")
 
 
+def test_the_table_of_plan_best_serves_for_sites_and_times(tmp_path: Path) -> None:
+    table = tmp_path / "fleet.csv"
+    table.write_text("name,chips,chip_flops,visit_days\nAlpha,2000,990e12,3\nBeta,100,1980e12,1\n")
+    found = figures("timeliness", "--fleet", str(table), "--flop", "1e24")["sites"]
+    assert [(site["name"], site["h100e"]) for site in found] == [("Alpha", 2000.0), ("Beta", 200.0)]
+    sites = figures("sites", "--fleet", str(table), "--visits", "1", "--missing", "50", "--census-above", "500")
+    assert [visit["visited"] for visit in sites["visits"]] == [1.0, 0.0]
+    table.write_text("name,chips,chip_flops\nAlpha,many,1e15\n")
+    result = run("timeliness", "--fleet", str(table), "--flop", "1e24")
+    assert isinstance(result.exception, InputError) and "line 2: chips" in str(result.exception)
+
+
 def test_equal_sites() -> None:
     words = ("sites", "--sites", "560", "--visits", "40", "--missing", "163")
     found = figures(*words, "--site-size", "2000", "--drawn", "60")

@@ -5,7 +5,7 @@ team, its chain, its files) says nothing about anybody: it is named, and counts 
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weighbridge.errors import WeighbridgeError
@@ -29,6 +29,9 @@ _WHOLE = (
 )
 """Checks on the visit itself, which its inspectors answer for; all others are about those visited."""
 
+_NO_PROOF = ("visit.seal", "visit.tamper", "visit.item")
+"""Seals and tamper signs say where to look and convict nobody (protocol section 6); an item's outcome repeats them."""
+
 
 @dataclass(frozen=True)
 class Visited:
@@ -46,7 +49,13 @@ class Visited:
         """Yields what was found of these chips, and of the places where they stand (access, cameras, refusals)."""
         for items, findings in self.visits:
             if not items.isdisjoint(chips):
-                yield from (f for f in findings if f.subject in chips or f.subject not in items)
+                yield from (_weighed(f) for f in findings if f.subject in chips or f.subject not in items)
+
+
+def _weighed(finding: Finding) -> Finding:
+    if finding.outcome is Outcome.FAIL and finding.check in _NO_PROOF:
+        return replace(finding, outcome=Outcome.INCONCLUSIVE)
+    return finding
 
 
 def visits_of(workspace: Workspace, *, closed: float) -> Visited:
