@@ -80,7 +80,10 @@ def test_calendar() -> None:
 
 
 def test_one_point_still_has_an_axis() -> None:
-    ET.fromstring(svg([chart((3, 3)), chart((3, 3), log=True)], title="t"))
+    root = ET.fromstring(svg([chart((3, 3)), chart((3, 3), log=True)], title="t"))
+    for panel in (chart((3, 3)), chart((3, 3), log=True)):
+        assert all(low < high and low <= 3 <= high for low, high in panel.span())
+    assert "3" in {element.text for element in root.iter()}
 
 
 @pytest.mark.parametrize("point", [(0.0, 0.0), (1.0, -1.0), (1.0, float("nan")), (float("inf"), 1.0)])

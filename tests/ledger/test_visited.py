@@ -62,6 +62,16 @@ def test_a_folder_that_is_no_visit_is_named(site: Site, tmp_path: Path) -> None:
     assert [f.subject for f in visits_of(workspace, closed=0.0).void] == ["junk"]
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"[" * 100_000], ids=["empty", "noise", "deep"])
+def test_files_that_are_no_visit_stop_no_assessment(site: Site, tmp_path: Path, content: bytes) -> None:
+    visits = tmp_path / "workspace" / "visits"
+    (visits / "folder" / "draw").mkdir(parents=True)
+    for name in ("file", "folder/plan.cose", "folder/close.cose", "folder/draw/population.json"):
+        (visits / name).write_bytes(content)
+    workspace = Workspace.sort(visits.parent, site.roots, PaperLog(site.roots.log_key), [])  # type: ignore[arg-type]
+    assert [f.subject for f in visits_of(workspace, closed=0.0).void] == ["file", "folder"]
+
+
 def test_a_workspace_without_visits_has_none(site: Site, tmp_path: Path) -> None:
     workspace = Workspace.sort(tmp_path, site.roots, PaperLog(site.roots.log_key), [])  # type: ignore[arg-type]
     assert visits_of(workspace, closed=0.0) == Visited()

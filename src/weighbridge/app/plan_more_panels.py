@@ -1,12 +1,10 @@
 """The charts of further plans: segments, sites, timeliness, stop rules. Every curve asks the planner again."""
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 from weighbridge.app.charts import Axis, Chart, Mark, Series
-from weighbridge.app.plan_panels import Panels
-from weighbridge.errors import InputError
+from weighbridge.app.plan_panels import Panels, answered
 from weighbridge.planning.segments import SegmentPlan, grinding, segment_detection, segments_needed
 from weighbridge.planning.sites import SitePlan, two_stage_detection
 from weighbridge.planning.stop_rule import SequentialPlan, operating_point
@@ -57,7 +55,7 @@ def segment_panels(plan: SegmentPlan) -> Panels:
             series=(
                 Series(
                     name="segments replayed of all",
-                    points=_answered(
+                    points=answered(
                         wanted,
                         lambda chance: (
                             segments_needed(plan.segments, forged=plan.forged, confidence=Fraction(repr(chance)))
@@ -213,11 +211,3 @@ def sequential_panels(plan: SequentialPlan, *, fixed: SequentialPlan) -> Panels:
 def _whole(most: int) -> list[int]:
     """Returns whole numbers up to the most, evenly, no more than can be seen."""
     return sorted({round(most * step / _STEPS) for step in range(_STEPS + 1)})
-
-
-def _answered(places: Sequence[float], value: Callable[[float], float]) -> tuple[tuple[float, float], ...]:
-    found = []
-    for place in places:
-        with contextlib.suppress(InputError):
-            found.append((place, value(place)))
-    return tuple(found)

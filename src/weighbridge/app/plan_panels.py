@@ -21,7 +21,7 @@ from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots
 from weighbridge.statistics import clopper_pearson_upper, hypergeometric_miss
 from weighbridge.units import SECONDS_PER_DAY, format_quantity
 
-__all__ = ["Panels", "chip_panels", "item_panels", "snapshot_panels"]
+__all__ = ["Panels", "answered", "chip_panels", "item_panels", "snapshot_panels"]
 
 Panels = tuple[str, Sequence[Chart | Calendar]]
 """A picture's title and its charts."""
@@ -58,9 +58,9 @@ def chip_panels(
 
     most = min(10 * run.flop, run.flop / run.share * (1 - 1e-9))
     sizes = sorted({run.flop * 10 ** (step / 12 - 1) for step in range(25)} | {most, run.flop})
-    needs = _answered([flop for flop in sizes if flop <= most], lambda flop: again(flop, confidence).samples_per_period)
+    needs = answered([flop for flop in sizes if flop <= most], lambda flop: again(flop, confidence).samples_per_period)
     chances = sorted({*(round(step / 20, 2) for step in range(1, 20)), *_SURE, sure})
-    takes = _answered(chances, lambda wanted: again(run.flop, Fraction(repr(wanted))).samples_per_period)
+    takes = answered(chances, lambda wanted: again(run.flop, Fraction(repr(wanted))).samples_per_period)
     sample = f"{math.ceil(drawn):,} chips"
     return f"Chips to inspect: {sample} every {period:g} days", (
         Chart(
@@ -234,7 +234,7 @@ def _curve(low: float, high: float, value: Callable[[float], float]) -> tuple[tu
     return tuple((place, value(place)) for place in places)
 
 
-def _answered(places: Sequence[float], value: Callable[[float], float]) -> tuple[tuple[float, float], ...]:
+def answered(places: Sequence[float], value: Callable[[float], float]) -> tuple[tuple[float, float], ...]:
     """Returns the curve where there is one: for some probabilities beyond the plan's own no sample is enough."""
     found = []
     for place in places:
@@ -262,7 +262,7 @@ def _cost(label: str, cost: Callable[[float], float], sure: float, *, reach: flo
         title="What more certainty costs",
         x=_DETECTION,
         y=Axis(label=label),
-        series=(Series(name=label, points=_answered(wanted, cost)),),
+        series=(Series(name=label, points=answered(wanted, cost)),),
         marks=(Mark(x=sure, y=cost(sure), label=f"{sure:.4g}", below=True),),
     )
 

@@ -66,7 +66,7 @@ def vrf_verify(public: bytes, proof: bytes, alpha: bytes) -> bytes:
     try:
         u = _minus(_times_base(s), _times(c, public))  # 8
         v = _minus(_times(s, point), _times(c, gamma))  # 9
-    except Exception as error:  # libsodium refuses what comes out as the neutral element
+    except RuntimeError as error:  # libsodium refuses what comes out as the neutral element
         raise EvidenceError("holds no proper point or number", where="VRF", field="proof") from error
     if _challenge(public, point, gamma, u, v) != c:  # 10, 11
         raise EvidenceError("does not hold for this key and input", where="VRF", field="proof")
@@ -81,7 +81,7 @@ def _encode_to_curve(public: bytes, alpha: bytes) -> bytes:
             continue
         try:
             return _times_cofactor(digest)
-        except Exception:  # noqa: S112 - not a point: the RFC's "try the next"
+        except RuntimeError:  # not a point: the RFC's "try the next"
             continue
     raise EvidenceError("no counter gives a point", where="VRF", field="alpha")
 
