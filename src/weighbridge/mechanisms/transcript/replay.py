@@ -14,28 +14,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import weighbridge
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
 from weighbridge.mechanisms.transcript.anchors import read_anchor
-from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.encoding import read_plain
 from weighbridge.mechanisms.transcript.environment import NUMERIC_VARIABLES
+from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
 from weighbridge.mechanisms.transcript.replaying import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.witness import Witness, most_overstated
-from weighbridge.sandbox import Bind, IsolatedResult, Sandbox, interpreter_binds, is_place, run_isolated
+from weighbridge.sandbox import Bind, IsolatedResult, Sandbox, interpreter_binds, run_isolated
 
 __all__ = ["Replay", "ReplayedState", "replay"]
 
-_MOST_DATA_BYTES = 1 << 50
-_INSIDE = PurePosixPath("/replay")
+_INSIDE = INSIDE
 _PARENT = "parent.safetensors"
 _MAKE_AGAIN = "its data was an array in memory, and no file of it can be shown: give start the paths of .npy files"
 
@@ -162,13 +159,13 @@ def replay(
             steps=int(contents["loop"]["steps"]),
             batch_size=int(contents["loop"]["batch_size"]),
             count_flop=count_flop,
-            data_root=contents["data"]["root"] if not _committed_paths(contents["data"]) else None,
+            data_root=contents["data"]["root"] if not committed_paths(contents["data"]) else None,
             parent=Path(_INSIDE / _PARENT) if contents.get("parent") else None,
         )
         (work / "plan.json").write_text(plan.as_json())
-        shown = _data_binds(contents["data"], data, work if without_data else None)
-        program = Bind(work / "code", _place(contents["code"]["root"], "code.root"))
-        directory = _place(contents["program"]["directory"], "program.directory")
+        shown = data_binds(contents["data"], data, work if without_data else None)
+        program = Bind(work / "code", place_inside(contents["code"]["root"], "code.root"))
+        directory = place_inside(contents["program"]["directory"], "program.directory")
         interpreter = interpreter_binds()
         for place, is_file in [
             (directory, False),
@@ -234,13 +231,6 @@ def _parent_bind(named: Mapping[str, Any] | None, anchor: Path | None) -> list[B
     return [Bind(anchor, Path(_INSIDE / _PARENT))]
 
 
-def _place(path: str, field: str) -> Path:
-    """Returns a committed path as a place inside the sandbox."""
-    if not is_place(path) or PurePosixPath(path).is_relative_to(_INSIDE):
-        raise EvidenceError(f"{path!r:.200} is no place in a sandbox", where="opening.json", field=field)
-    return Path(path)
-
-
 def _make_room(program: Bind, place: Path, *, is_file: bool) -> None:
     """Makes the point below the code tree at which something else is shown; the tree itself is read-only inside."""
     if place == program.place or not place.is_relative_to(program.place):
@@ -281,62 +271,6 @@ def _environment(recorded: Mapping[str, Any], threads: int | None) -> dict[str, 
         "PATH": "/usr/bin:/bin",
         "HOME": "/tmp",  # noqa: S108 - a private tmpfs inside
     }
-
-
-def _committed_paths(described: Mapping[str, Any]) -> dict[str, Path]:
-    """Returns where the program reads its arrays, by name; arrays that it made in memory are left out."""
-    return {
-        name: _place(array["path"], f"data.arrays.{name}.path")
-        for name, array in described["arrays"].items()
-        if array.get("path") is not None
-    }
-
-
-def _data_binds(described: Mapping[str, Any], given: Path | None, zeros_in: Path | None) -> list[Bind]:
-    """Returns the binds that show the committed data, or zeros of its shape, at the paths that the program reads.
-
-    Arrays that the program made in memory, its code makes again: nothing is shown, and the root is compared inside.
-    """
-    places = _committed_paths(described)
-    if not places:
-        return []
-    if zeros_in is not None:
-        arrays = enumerate(sorted(places.items()))
-        return [
-            Bind(_zeros(described["arrays"][name], zeros_in / f"zeros-{number}.npy"), place)
-            for number, (name, place) in arrays
-        ]
-    if given is not None:
-        mend = "pass the file, or the folder of NAME.npy, that the operator handed over"
-        if not given.exists():
-            raise InputError("is not there", where=given, mend=mend)
-        dataset = Dataset.handed_over(given, described)
-    else:
-        dataset = Dataset.of(places if len(places) > 1 or "data" not in places else places["data"])
-    root = dataset.root.hex()
-    if root != described["root"]:
-        where = given or ", ".join(str(place) for place in places.values())
-        raise EvidenceError(f"has root {root[:16]}…, not the committed {described['root'][:16]}…", where=where)
-    return [Bind(dataset.paths[name], place) for name, place in places.items()]
-
-
-def _zeros(array: Mapping[str, Any], path: Path) -> Path:
-    """Writes a file of zeros in the committed shape; it takes no room on the disk."""
-    try:
-        kind, shape = np.dtype(array["format"]), tuple(array["shape"])
-        size = kind.itemsize
-        for length in shape:
-            size *= length
-        if size > _MOST_DATA_BYTES:
-            raise ValueError("larger than 1 PiB")
-        with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": array["format"], "fortran_order": False, "shape": shape}
-            )
-            file.truncate(file.tell() + size)
-    except (KeyError, TypeError, ValueError, SyntaxError, OverflowError, OSError) as error:
-        raise EvidenceError(f"is no shape of data ({error})", where="opening.json", field="data.arrays") from error
-    return path
 
 
 def _read(
