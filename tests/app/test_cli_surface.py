@@ -26,7 +26,7 @@ def surface(command: Any, name: str = "weighbridge") -> dict[str, str]:
 
 EXPECTED = {
     "weighbridge assess": "WORKSPACE --rule --roots --logged-audits --seal --json",
-    "weighbridge case": "NAME --page --picture --json",
+    "weighbridge case": "NAME --out --page --picture --json",
     "weighbridge check": "REPORT --roots --json",
     "weighbridge chip answer": "DIRECTORY --nonce --json",
     "weighbridge chip init": "DIRECTORY --maker-key --maker-cert --rate --length --name --json",

@@ -164,7 +164,7 @@ def changed(name: str, **fields: Any) -> str:
     [
         (without("chips"), "figures are missing: chips"),
         (changed("chips", mark="guessed"), "measured"),
-        (changed("chips", value=0), "greater than 0"),
+        (changed("chips", value=0), "greater than or equal"),
         (changed("chips", source="hearsay"), "hearsay"),
         ("{", "JSON"),
     ],
@@ -218,5 +218,5 @@ def test_command(tmp_path: Path) -> None:
 
 def test_an_unknown_case_is_refused() -> None:
     assert case_names() == ("llama-3.1-405b",)
-    with pytest.raises(InputError, match=r"known: llama-3\.1-405b"):
+    with pytest.raises(InputError, match=r"carried: llama-3\.1-405b"):
         load_case("../rules")

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from weighbridge.app.case_assessment import assess_public_case
 from weighbridge.app.console import print_json, print_table
 from weighbridge.app.output import print_findings
 from weighbridge.errors import InputError
 from weighbridge.evidence.keys import FileSigner, Signer
 from weighbridge.evidence.trust import TrustRoots
+from weighbridge.ledger.case import is_case
 
 __all__ = ["mount", "write_report"]
 
@@ -23,7 +25,9 @@ def mount(app: typer.Typer) -> None:
 
 
 def assess(
-    workspace: Annotated[Path, typer.Argument(help="Folder of evidence, or of a report.")],
+    workspace: Annotated[
+        Path, typer.Argument(help="Folder of evidence, or of a report; or a public case (weighbridge case --out).")
+    ],
     rule: Annotated[str | None, typer.Option(help="Rule id; default the one that the inspection planned.")] = None,
     roots: Annotated[Path | None, typer.Option(help="Trust roots; default WORKSPACE.roots beside it.")] = None,
     logged_audits: Annotated[
@@ -37,10 +41,19 @@ def assess(
     """Reaches a verdict for every operator from a workspace; replays every run anew unless told otherwise.
 
     Writes nothing unless --seal names an inspector's key; a sealed report rests on the logged audits, so that others
-    can check it. Exits with 0 when a verdict was reached, whatever it is.
+    can check it. Exits with 0 when a verdict was reached, whatever it is. A public case (a file CASE.json, or a folder
+    with case.json) is assessed from its marked figures; sealed, it can be checked like any report.
 
     Example: weighbridge assess demo-out --rule eu.gpai.systemic --logged-audits
     """
+    if is_case(workspace):
+        if roots is not None or logged_audits:
+            option = "--roots" if roots is not None else "--logged-audits"
+            raise InputError(
+                "is a public case: nothing in it is signed", where=workspace, field=option, mend="leave the option out"
+            )
+        assess_public_case(workspace, rule=rule, seal=seal, as_json=as_json)
+        return
     from weighbridge.ledger.assess import assess as judge
     from weighbridge.ledger.assess import audits_of
     from weighbridge.ledger.workspace import Workspace

@@ -1,6 +1,6 @@
 """``weighbridge case``: a run that was published, accounted for from its published figures."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -13,10 +13,11 @@ from weighbridge.app.case_panels import case_panels
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.pictures import draw
 from weighbridge.errors import InputError
-from weighbridge.ledger.case import MARKS, Case, load_case
+from weighbridge.ledger.case import CASE_FILE, MARKS, Case, case_text, read_case
 from weighbridge.ledger.case_account import ANSWERS, Evidence, apply_rules, computed, headline, hidden
 from weighbridge.ledger.case_evidence import pieces, visits
-from weighbridge.ledger.verdict import LEVELS
+from weighbridge.ledger.case_report import plain_evidence
+from weighbridge.ledger.verdict import LEVELS, Ruling
 from weighbridge.rules import RuleBook, load_rules
 from weighbridge.units import format_flop, format_quantity
 
@@ -31,8 +32,14 @@ def mount(app: typer.Typer) -> None:
 
 
 def case(
-    name: Annotated[str, typer.Argument(help="Which case, such as llama-3.1-405b.", metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(help="Which case: llama-3.1-405b, or a file of your own.", metavar="NAME|CASE.json")
+    ],
     *,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the case into a new folder, to edit and to assess.", metavar="FOLDER"),
+    ] = None,
     page: Annotated[
         Path | None, typer.Option(help="Also write the case as a page of Markdown; not over a file.", metavar="FILE")
     ] = None,
@@ -41,20 +48,26 @@ def case(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    r"""Account for a published run: what its figures show, and what each piece of evidence would add.
+    """Account for a published run: what its figures show, and what each piece of evidence would add.
 
-    Example: weighbridge case llama-3.1-405b --json
+    With --out the case becomes an input to ``weighbridge assess``: change a figure, mark it, say what evidence is held.
+
+    Example: weighbridge case llama-3.1-405b --out llama; then: weighbridge assess llama
     """
-    chosen, book = load_case(name), load_rules()
+    text, where = case_text(name)
+    chosen, book = read_case(text, where=where), load_rules()
     if page is not None and page.exists():
         raise InputError("exists", where=page, field="--page", mend="choose another name or remove it")
+    rulings = apply_rules(chosen, book)  # refuses figures that contradict each other before anything is written
     draw(picture, case_panels, chosen)
+    if out is not None:
+        _write_input(out, text)
     if page is not None:
         _write(page, case_page(chosen, book))
     if as_json:
         print_json(_as_dict(chosen, book))
         return
-    _print(chosen, book)
+    _print(chosen, book, rulings)
 
 
 def _write(path: Path, text: str) -> None:
@@ -65,7 +78,18 @@ def _write(path: Path, text: str) -> None:
         raise InputError(f"cannot be written: {error.strerror}", where=path, field="--page") from error
 
 
-def _print(chosen: Case, book: RuleBook) -> None:
+def _write_input(folder: Path, text: str) -> None:
+    try:
+        folder.mkdir(parents=True)
+        (folder / CASE_FILE).write_text(text, encoding="utf-8", newline="\n")
+    except FileExistsError as error:
+        raise InputError("exists", where=folder, field="--out", mend="choose another name") from error
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=folder, field="--out") from error
+    typer.echo(f"weighbridge: wrote {folder / CASE_FILE}; next: weighbridge assess {folder}", err=True)
+
+
+def _print(chosen: Case, book: RuleBook, rulings: Mapping[str, Mapping[str, Ruling]]) -> None:
     print_table(
         chosen.title,
         columns=["figure", "value", "mark", "source"],
@@ -105,7 +129,6 @@ def _print(chosen: Case, book: RuleBook) -> None:
                 for piece in members
             ],
         )
-    rulings = apply_rules(chosen, book)
     print_table(
         "Rules",
         columns=["rule", "threshold", "declared", "X", "at A, B, C"],
@@ -136,7 +159,7 @@ def _as_dict(chosen: Case, book: RuleBook) -> dict[str, Any]:
         "computed": {name: asdict(derived) for name, derived in computed(chosen).items()},
         "levels": dict(LEVELS),
         "hidden_flop": hidden(chosen),
-        "evidence": [{**asdict(piece), "evidence": _evidence(piece.evidence)} for piece in pieces(chosen)],
+        "evidence": [{**asdict(piece), "evidence": plain_evidence(piece.evidence)} for piece in pieces(chosen)],
         "visits": [asdict(visit) for visit in visits(chosen)],
         "rules": {
             "published": _rulings(chosen, book, Evidence()),
@@ -145,11 +168,6 @@ def _as_dict(chosen: Case, book: RuleBook) -> dict[str, Any]:
         },
         "missing": list(chosen.missing),
     }
-
-
-def _evidence(evidence: Evidence) -> dict[str, Any]:
-    # JSON has no infinity: all segments are named.
-    return asdict(evidence) | {"segments": "all" if math.isinf(evidence.segments) else evidence.segments}
 
 
 def _rulings(chosen: Case, book: RuleBook, evidence: Evidence) -> dict[str, Any]:

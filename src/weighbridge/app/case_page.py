@@ -29,9 +29,12 @@ def case_page(case: Case, book: RuleBook) -> str:
         f"<!-- Written by `weighbridge case {case.id} --page FILE --picture FILE`. -->",
         case.about,
         f"```sh\nweighbridge case {case.id}\nweighbridge case {case.id} --json\n"
-        f"weighbridge case {case.id} --page case.md --picture case.svg\n```",
-        "Statements exist for none of this, so `weighbridge assess` has nothing to open. The arithmetic is its own: the"
-        " account of [account.md](account.md), fed with figures in place of evidence.",
+        f"weighbridge case {case.id} --page case.md --picture case.svg\n"
+        f"weighbridge case {case.id} --out case\nweighbridge assess case --rule {case.rules[-1]}\n```",
+        "`--out` writes the case as an input to `weighbridge assess`: one file, in which every number has a mark and a"
+        " source. Change a figure, or say in `evidence` what is held or supposed, and assess again. The arithmetic is"
+        " that of an inspection, the account of [account.md](account.md), fed with figures in place of signed"
+        " statements, of which there are none; so no finding passes.",
         *_figures(case),
         *_hidden(case, book),
         *_evidence(case),

@@ -7,11 +7,11 @@ C, where no chip record counts. :func:`hidden_by_readings` adds it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from weighbridge.errors import InputError
-from weighbridge.ledger.account import BootUse, Capacity, Samples, account_for
+from weighbridge.ledger.account import Account, BootUse, Capacity, Samples, account_for
 from weighbridge.ledger.case import Case, Derived
 from weighbridge.ledger.verdict import LEVELS, Lineage, Ruling, Verdict, rule_on, sentence
 from weighbridge.planning.snapshots import plan_snapshots
@@ -24,8 +24,11 @@ __all__ = [
     "ANSWERS",
     "NOTHING",
     "Evidence",
+    "account_of",
+    "apply_rule",
     "apply_rules",
     "computed",
+    "evidence_of",
     "headline",
     "hidden",
     "hidden_by_readings",
@@ -60,6 +63,23 @@ class Evidence:
 
 
 NOTHING = Evidence()
+
+
+def evidence_of(case: Case) -> Evidence:
+    """Returns the evidence that a case says is held, or supposes; nothing where it says nothing.
+
+    As many segments as the run has are all of them.
+    """
+    said = {name: figure.value for name, figure in case.evidence.items()}
+    segments = said.get("segments", 0.0)
+    every = computed(case)["steps"].value / case["segment_steps"]
+    return Evidence(
+        rate=said.get("rate", 0.0),
+        windows=round(said.get("windows", 1)),
+        segments=math.inf if segments >= every else segments,
+        idle_shown="idle_shown" in said,
+        readings=round(said.get("readings", 0)),
+    )
 
 
 def computed(case: Case) -> dict[str, Derived]:
@@ -117,7 +137,12 @@ def computed(case: Case) -> dict[str, Derived]:
 
 
 def hidden(case: Case, evidence: Evidence = NOTHING) -> dict[str, float]:
-    """Returns X in FLOP of the capacity's format, at levels A, B and C, if inspectors held this evidence.
+    """Returns X in FLOP of the capacity's format, at levels A, B and C, if inspectors held this evidence."""
+    return account_of(case, evidence).hidden_flop
+
+
+def account_of(case: Case, evidence: Evidence = NOTHING) -> Account:
+    """Returns the account of the run's chip-time, if inspectors held this evidence, with X by level.
 
     Alpha is split evenly over the bounds that are used: of freezes, of segments, of readings. Freezes without a
     transcript explain nothing, and a transcript without freezes ties no chip-time to its steps: either alone leaves
@@ -165,9 +190,9 @@ def hidden(case: Case, evidence: Evidence = NOTHING) -> dict[str, float]:
         by_readings = hidden_by_readings(
             evidence.readings, total_s=total_s, free_s=total_s - needed_s, capacity=case["capacity"], alpha=alpha
         )
-    levels = {level: min(account.hidden_flop[level], by_readings) for level in LEVELS}
     # Level A cannot exceed all that the chips can do: the strata overlap where exposure meets spare time.
-    return {level: min(flop, everything) for level, flop in levels.items()}
+    levels = {level: min(account.hidden_flop[level], by_readings, everything) for level in LEVELS}
+    return replace(account, hidden_flop=levels)
 
 
 def hidden_by_readings(readings: int, *, total_s: float, free_s: float, capacity: float, alpha: float) -> float:
@@ -211,19 +236,24 @@ def readings_needed(case: Case, *, limit: float, declared: float, strictly_below
 
 def apply_rules(case: Case, book: RuleBook, evidence: Evidence = NOTHING) -> dict[str, dict[str, Ruling]]:
     """Returns the ruling by rule and level: the declared operations, and X, each by the rule's own policy."""
+    return {rule: apply_rule(case, book, rule, evidence) for rule in case.rules}
+
+
+def apply_rule(case: Case, book: RuleBook, rule: str, evidence: Evidence = NOTHING) -> dict[str, Ruling]:
+    """Returns one rule's ruling by level.
+
+    Raises:
+        InputError: no such rule, or FLOP alone cannot decide it.
+    """
     item = WorkItem("training", format=case.format, operations=case["training_flop"], label=case.run)
-    levels = hidden(case, evidence)
-    return {
-        rule: rule_on(
-            book,
-            book.rule(rule),
-            lineages=[Lineage((case.run,), (item,))],
-            hidden_flop=levels,
-            hidden_format=case.capacity_format,
-            findings=(),
-        )
-        for rule in case.rules
-    }
+    return rule_on(
+        book,
+        book.rule(rule),
+        lineages=[Lineage((case.run,), (item,))],
+        hidden_flop=hidden(case, evidence),
+        hidden_format=case.capacity_format,
+        findings=(),
+    )
 
 
 def headline(case: Case, ruling: Ruling, evidence: Evidence = NOTHING) -> str:

@@ -13,6 +13,7 @@ Nothing is written. The replays behind the audits are not made again: ``weighbri
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import verify_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.assess import assess, audits_of
+from weighbridge.ledger.case import is_case, load_case
+from weighbridge.ledger.case_report import assess_case
 from weighbridge.ledger.report import KIND, MANIFEST, REPORT, SIGNATURE, encode_report, manifest_of
 from weighbridge.ledger.workspace import Workspace
 
@@ -45,6 +48,8 @@ def check_report(report: Path, roots_folder: Path) -> list[Finding]:
         )
     roots = TrustRoots.load(roots_folder)
     passed = [_check_signature(folder, roots), _check_files(folder)]
+    if is_case(folder):
+        return [*passed, *_check_case(report)]
     workspace = Workspace.open(folder, roots)
     passed.append(_passed("check.log", f"{workspace.log.size} statements verify, and the log is whole"))
     passed.append(
@@ -57,8 +62,24 @@ def check_report(report: Path, roots_folder: Path) -> list[Finding]:
             reason="no checkpoint was kept with the trust roots, so a log forked by its own key would not show",
         )
     )
-    passed.append(_check_body(report, workspace))
+    _check_body(report, lambda rule: assess(workspace, audits_of(workspace), rule_id=rule))
+    passed.append(_passed("check.assessment", "verdicts and every figure follow from the evidence, computed again"))
     return passed
+
+
+def _check_case(report: Path) -> list[Finding]:
+    """Checks the report of a public case: it must follow from the case's figures, which nobody signed."""
+    case = load_case(str(report.parent))
+    _check_body(report, lambda rule: assess_case(case, rule_id=rule))
+    return [
+        Finding(
+            check="check.statements",
+            subject="report",
+            outcome=Outcome.INCONCLUSIVE,
+            reason="this is a public case: its figures are publications and assumptions, and nothing shows them",
+        ),
+        _passed("check.assessment", "every figure follows from the case's figures, computed again"),
+    ]
 
 
 def _passed(check: str, reason: str) -> Finding:
@@ -120,7 +141,7 @@ def _check_files(folder: Path) -> Finding:
     return _passed("check.files", f"{len(present)} files are the listed ones, and there is no other")
 
 
-def _check_body(report: Path, workspace: Workspace) -> Finding:
+def _check_body(report: Path, assess_again: Callable[[str | None], dict[str, Any]]) -> None:
     data = report.read_bytes()
     if len(data) > _LARGEST_REPORT_BYTES:
         raise EvidenceError("is larger than 256 MiB", where=report)
@@ -130,14 +151,13 @@ def _check_body(report: Path, workspace: Workspace) -> Finding:
         raise EvidenceError("is not JSON", where=report) from error
     rule = body.get("rule") if isinstance(body, dict) else None
     named = rule.get("id") if isinstance(rule, dict) else None
-    again = assess(workspace, audits_of(workspace), rule_id=named if isinstance(named, str) else None)
+    again = assess_again(named if isinstance(named, str) else None)
     if encode_report(again) != data:
         raise EvidenceError(
             f"does not follow from its evidence: {_first_difference(body, again)}",
             where=report,
             mend="distrust whoever signed it",
         )
-    return _passed("check.assessment", "verdicts and every figure follow from the evidence, computed again")
 
 
 def _first_difference(one: Any, other: Any, path: str = "") -> str:
