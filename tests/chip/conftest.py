@@ -57,3 +57,12 @@ def start_agent(tmp_path: Path) -> Iterator[Starter]:
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where a command may write, whoever it runs as."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder

@@ -7,7 +7,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["open_regular", "remove_leftovers", "replace_durably", "replace_whole", "sync_directory"]
+from weighbridge.errors import EvidenceError
+
+__all__ = ["open_regular", "read_plain", "remove_leftovers", "replace_durably", "replace_whole", "sync_directory"]
 
 
 def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
@@ -27,6 +29,22 @@ def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return os.fdopen(handle, "rb")
+
+
+def read_plain(path: Path, *, limit_bytes: int) -> bytes:
+    """Reads a file that somebody else handed over: a plain file of bounded size, never a link or a pipe.
+
+    Raises:
+        EvidenceError: it is something else, larger, or not readable.
+    """
+    try:
+        with open_regular(path) as file:
+            data = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise EvidenceError(f"cannot be read: {error.strerror}", where=path) from error
+    if len(data) > limit_bytes:
+        raise EvidenceError(f"is larger than {limit_bytes} bytes", where=path)
+    return data
 
 
 def replace_whole(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:

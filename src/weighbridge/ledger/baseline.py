@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from weighbridge.mechanisms.chip.leaves import LeafTable
 from weighbridge.mechanisms.chip.memory import MemoryReader
 
 __all__ = ["MemoryWatch"]
@@ -65,13 +64,7 @@ class MemoryWatch:
             for pid in stopped:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
-        table = LeafTable.build(
-            leaf_size=snapshot.leaf_size,
-            processes=snapshot.processes,
-            mappings=snapshot.mappings,
-            runs=snapshot.runs,
-            digests=snapshot.digests,
-        )
+        table = snapshot.table()
         return int(table.lengths[~table.zero].sum(dtype=np.int64))
 
 

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from weighbridge.errors import EvidenceError
+from weighbridge.evidence.files import read_plain
 from weighbridge.evidence.findings import Finding
 from weighbridge.ledger.policy import Policy
 from weighbridge.ledger.workspace import Logged, Workspace
 from weighbridge.mechanisms.chip.collect import LeafFiles
 from weighbridge.mechanisms.chip.leaves import LeafTable, read_leaf_table
 from weighbridge.mechanisms.chip.record import ChipRecord, decode_record
-from weighbridge.mechanisms.chip.store import leaf_path, salt_path
+from weighbridge.mechanisms.chip.store import SALT_BYTES, leaf_path, salt_path
 from weighbridge.mechanisms.chip.verify import VerifyLimits, verify
 
 __all__ = ["Place", "open_tables", "readable", "record_findings"]
@@ -35,9 +36,9 @@ def readable(logged: Iterable[Logged]) -> list[tuple[ChipRecord, Logged]]:
 def _open(workspace: Workspace, record: ChipRecord) -> LeafTable:
     place = workspace.folder / "chips" / record.chip
     try:
-        salt = salt_path(place, record.sequence).read_bytes()
-    except OSError as error:
-        raise EvidenceError(f"its salt cannot be read ({error.strerror})", where=record.name) from error
+        salt = read_plain(salt_path(place, record.sequence), limit_bytes=SALT_BYTES)
+    except EvidenceError as error:
+        raise EvidenceError(f"its salt cannot be read ({error.what})", where=record.name) from error
     if hashlib.sha256(salt).hexdigest() != record.salt_commitment:
         raise EvidenceError("its salt is not the committed one", where=record.name)
     table = read_leaf_table(leaf_path(place, record.sequence))

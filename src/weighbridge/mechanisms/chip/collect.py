@@ -6,6 +6,7 @@ from pathlib import Path
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.cbor import read, read_sign1
+from weighbridge.evidence.files import read_plain
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.receipt import verify_receipt
@@ -13,7 +14,7 @@ from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.chip.leaves import LeafTable, read_leaf_table
 from weighbridge.mechanisms.chip.record import KIND, ChipRecord, decode_payload
-from weighbridge.mechanisms.chip.store import leaf_path, receipt_path, record_path, salt_path, sequences
+from weighbridge.mechanisms.chip.store import SALT_BYTES, leaf_path, receipt_path, record_path, salt_path, sequences
 
 __all__ = ["Collected", "LeafFiles", "collect", "peek"]
 
@@ -86,7 +87,7 @@ def collect(directory: Path, roots: TrustRoots, *, chip: str) -> Collected:
     for sequence in sequences(directory):
         name = f"{chip}#{sequence}"
         try:
-            raw = _read(record_path(directory, sequence), LIMITS.statement_bytes)
+            raw = read_plain(record_path(directory, sequence), limit_bytes=LIMITS.statement_bytes)
             statement = verify_statement(raw, roots, kind=KIND, role="chip")
         except EvidenceError as error:
             findings.append(_fault("chip.record", name, f"is not a record that this chip signed: {error}"))
@@ -95,13 +96,16 @@ def collect(directory: Path, roots: TrustRoots, *, chip: str) -> Collected:
         path = receipt_path(directory, sequence)
         if path.is_file():
             try:
-                receipt = verify_receipt(raw, _read(path, LIMITS.receipt_bytes), roots.log_key)
+                receipt = verify_receipt(raw, read_plain(path, limit_bytes=LIMITS.receipt_bytes), roots.log_key)
                 receipts[statement.id] = receipt.integrated_at
             except EvidenceError as error:
                 findings.append(_fault("chip.brackets", name, f"its receipt does not hold: {error}"))
         path = salt_path(directory, sequence)
         if path.is_file():
-            salts[sequence] = _read(path, 32)
+            try:
+                salts[sequence] = read_plain(path, limit_bytes=SALT_BYTES)
+            except EvidenceError as error:
+                findings.append(_fault("chip.leaves", name, f"its salt does not hold: {error}"))
     findings += _strays(directory, chip)
     return Collected(
         statements=tuple(statements),
@@ -131,14 +135,3 @@ def _strays(directory: Path, chip: str) -> Sequence[Finding]:
 
 def _fault(check: str, subject: str, reason: str) -> Finding:
     return Finding(check=check, subject=subject, outcome=Outcome.FAIL, reason=reason)
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise EvidenceError(f"cannot be read: {error.strerror}", where=path) from error
-    if len(data) > limit:
-        raise EvidenceError(f"is larger than {limit} bytes", where=path)
-    return data

@@ -16,7 +16,6 @@ from weighbridge.evidence.files import replace_durably, replace_whole
 from weighbridge.evidence.spool import SpoolClient
 from weighbridge.evidence.statement import sign_statement, statement_id
 from weighbridge.mechanisms.chip.heartbeat import Heartbeat
-from weighbridge.mechanisms.chip.leaves import LeafTable
 from weighbridge.mechanisms.chip.memory import Snapshot
 from weighbridge.mechanisms.chip.record import KIND, ChipRecord, encode_record
 from weighbridge.mechanisms.chip.store import (
@@ -208,13 +207,7 @@ class Finisher:
 
     def _commit(self, draft: ChipRecord, snapshot: Snapshot) -> ChipRecord:
         self._calm.wait()
-        table = LeafTable.build(
-            leaf_size=snapshot.leaf_size,
-            processes=snapshot.processes,
-            mappings=snapshot.mappings,
-            runs=snapshot.runs,
-            digests=snapshot.digests,
-        )
+        table = snapshot.table()
         salt = self._store.salt(draft.sequence)
         root = table.root(salt, between=self._breathe)
         # Leaves and salt first: a record without them is unexplained.

@@ -14,6 +14,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from weighbridge.mechanisms.chip.leaf_format import LIMITS, Mapping, Process, Run
+from weighbridge.mechanisms.chip.leaves import LeafTable
 from weighbridge.mechanisms.chip.pages import PAGE, PageScanner
 from weighbridge.mechanisms.chip.residency import Plan, Span, plan_process
 
@@ -49,6 +50,16 @@ class Snapshot:
     read_bytes: int
     unread_bytes: int
     device_bytes: int
+
+    def table(self) -> LeafTable:
+        """Returns the leaf table of what was found."""
+        return LeafTable.build(
+            leaf_size=self.leaf_size,
+            processes=self.processes,
+            mappings=self.mappings,
+            runs=self.runs,
+            digests=self.digests,
+        )
 
 
 class MemoryReader:

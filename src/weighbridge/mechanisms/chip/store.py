@@ -18,7 +18,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import replace_durably
@@ -26,6 +26,7 @@ from weighbridge.evidence.keys import FileSigner
 from weighbridge.mechanisms.chip.schedule import ScheduleTerms
 
 __all__ = [
+    "SALT_BYTES",
     "ChipBusyError",
     "State",
     "Store",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 FOLDERS = ("records", "leaves", "salts", "receipts", "requests")
+SALT_BYTES: Final = 32
+"""Length of a record's salt: one SHA-256 output."""
 _SALT = b"weighbridge chip salt v1\0"
 
 

@@ -20,7 +20,8 @@ from typing import Any
 from blake3 import blake3
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.encoding import canonical, read_plain
+from weighbridge.evidence.files import read_plain
+from weighbridge.mechanisms.transcript.encoding import canonical
 
 __all__ = [
     "COMMITMENT",

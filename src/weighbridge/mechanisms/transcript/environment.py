@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.encoding import canonical, read_plain
+from weighbridge.evidence.files import read_plain
+from weighbridge.mechanisms.transcript.encoding import canonical
 
 __all__ = [
     "CODE_TREE_LIMIT_BYTES",

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from weighbridge.errors import EvidenceError
+from weighbridge.evidence.files import read_plain
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.receipt import verify_receipt
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import LogKey
 from weighbridge.mechanisms.transcript.commitment import PROGRESS
-from weighbridge.mechanisms.transcript.encoding import read_plain
 from weighbridge.mechanisms.transcript.journal import Segment
 from weighbridge.mechanisms.transcript.transcript import Transcript, state_step
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import weighbridge
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
 from weighbridge.mechanisms.transcript.anchors import read_anchor
-from weighbridge.mechanisms.transcript.encoding import read_plain
 from weighbridge.mechanisms.transcript.environment import NUMERIC_VARIABLES
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
 from weighbridge.mechanisms.transcript.replaying import Leg, ReplayPlan

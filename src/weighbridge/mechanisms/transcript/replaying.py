@@ -17,11 +17,11 @@ from typing import IO, Any
 import torch
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.anchors import read_anchor, write_anchor
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.encoding import read_plain
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.state import Subjects, capture, hyperparameters, restore, seed_generators

@@ -8,6 +8,7 @@ from typing import Any
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.certificates import Role
+from weighbridge.evidence.files import read_plain
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
@@ -21,7 +22,6 @@ from weighbridge.mechanisms.transcript.commitment import (
     nonce_of,
     salt_for,
 )
-from weighbridge.mechanisms.transcript.encoding import read_plain
 from weighbridge.mechanisms.transcript.environment import CodeTree
 from weighbridge.mechanisms.transcript.events import is_anchor_name
 from weighbridge.mechanisms.transcript.journal import Event, Segment, read_segment, segment_paths
