@@ -1,7 +1,6 @@
 """``weighbridge inspect plan | open | record``: a visit as a signed bundle, offline."""
 
 import secrets
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from weighbridge.app.visit_fields import details_of, parse_time, show_time
 from weighbridge.errors import InputError
 from weighbridge.evidence.certificates import certificates_from_pem, name_of, public_key_of
 from weighbridge.evidence.draw_check import check_draw
-from weighbridge.evidence.draw_folder import load_draw
+from weighbridge.evidence.draw_folder import copy_draw, load_draw
 from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.keys import FileSigner, key_id_of
 from weighbridge.evidence.statement import sign_statement, statement_id
@@ -99,8 +98,7 @@ def plan(
     )
     raw = sign_statement(signer, kind=PLAN, subject=site, payload=stated.as_payload())
     bundle = Bundle.create(folder)
-    for path in sorted(path for path in draw.iterdir() if path.is_file() and not path.name.startswith(".")):
-        shutil.copyfile(path, folder / "draw" / path.name)
+    copy_draw(draw, folder / "draw")
     submit(raw, bundle.put("plan.cose", raw), spool)
     rows = sorted(({"rack": row.get("rack", ""), **row} for row in stated.items), key=lambda row: row["rack"])
     due = clocks(stated, None, [])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.certificates import Role
-from weighbridge.evidence.draw_check import DrawEvidence
+from weighbridge.evidence.draw_evidence import DrawEvidence
 from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE
 from weighbridge.evidence.draw_value import Parties
 from weighbridge.evidence.files import open_regular, replace_durably
@@ -23,7 +23,7 @@ from weighbridge.evidence.receipt import verify_receipt
 from weighbridge.evidence.statement import Statement, statement_id, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 
-__all__ = ["DRAW_ROLES", "load_draw", "load_parties", "save_receipt", "save_statement"]
+__all__ = ["DRAW_ROLES", "copy_draw", "load_draw", "load_parties", "save_receipt", "save_statement"]
 
 DRAW_ROLES = {
     COMMITMENT: frozenset({Role.INSPECTOR, Role.OPERATOR}),
@@ -56,6 +56,23 @@ def save_receipt(statement_file: Path, receipt: bytes) -> Path:
     path = statement_file.with_suffix(".receipt")
     replace_durably(path, receipt)
     return path
+
+
+def copy_draw(folder: Path, target: Path) -> None:
+    """Copies what belongs to a draw, and nothing else that somebody may have laid there.
+
+    Raises:
+        EvidenceError: a file of it is no plain file.
+        InputError: the target cannot be written.
+    """
+    statements = sorted(folder.glob("*.cose"))
+    receipts = [path.with_suffix(".receipt") for path in statements]
+    for path in (folder / "population.json", *statements, *receipts):
+        if path.is_symlink() or path.exists():
+            try:
+                replace_durably(target / path.name, _read(path, _LIST_BYTES))
+            except OSError as error:
+                raise InputError(f"cannot be written: {error.strerror}", where=target / path.name) from error
 
 
 def load_parties(folder: Path, roots: TrustRoots) -> tuple[list[Statement], dict[str, float]]:

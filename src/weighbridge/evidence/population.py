@@ -110,6 +110,8 @@ class Population:
             raise EvidenceError(f"is not a population: {error}", where=where) from error
         if found.ids != [item["id"] for item in items]:
             raise EvidenceError("is not in its one order", where=where)
+        if found.as_json() != data:
+            raise EvidenceError("is not a population in its one spelling", where=where)
         return found
 
     def as_json(self) -> bytes:
