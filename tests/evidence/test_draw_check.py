@@ -86,7 +86,7 @@ def test_a_second_draw_is_found(people: People) -> None:
         assert world.frame is not None and world.log is not None
         again = people.say("ivan", FRAME, {**world.frame.payload, "count": 7})
         world.log.append(again)
-        failed(world, "single", "2 frames were logged for visit in 2023-08")
+        failed(world, "single", "2 frames were signed for visit in 2023-08")
         world.log.remove(again)
         world.log.append(people.say("ines", DRAW, {**world.draws[0].payload, "drawn": []}))
         failed(world, "single", "2 draws were signed for one frame")
@@ -95,7 +95,25 @@ def test_a_second_draw_is_found(people: People) -> None:
 def test_a_frame_that_never_reached_the_log_is_found(people: People) -> None:
     world = by_beacon(people)
     world.log = []
-    failed(world, "single", "not in the log")
+    found = world.check()["single"]
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert "the frame is not in it" in found.reason
+
+
+def test_a_word_in_the_log_undoes_no_draw_that_was_made_without_one(people: People) -> None:
+    """Operators may log commitments: one of them would else make every air-gapped draw count for nothing."""
+    world = by_reveal(people)
+    junk = world.commit("birch", b"junk", period="2030-01")
+    world.commitments.remove(junk)
+    world.log = [junk]
+    assert world.check()["single"].outcome is Outcome.PASS
+
+
+def test_another_frame_in_the_log_for_a_draw_made_without_one_is_found(people: People) -> None:
+    world = by_reveal(people)
+    assert world.frame is not None
+    world.log = [people.say("ivan", FRAME, {**world.frame.payload, "count": 7})]
+    failed(world, "single", "2 frames were signed for visit in 2023-08, by ines and ivan")
 
 
 def test_abandoned_frames_are_counted(people: People) -> None:
@@ -170,7 +188,7 @@ def test_a_purpose_has_one_spelling(people: People) -> None:
     world = by_beacon(people)
     assert world.frame is not None and world.log is not None
     world.log.append(people.say("ines", FRAME, {**world.frame.payload, "purpose": "Visit"}))
-    failed(world, "single", "2 frames were logged")
+    failed(world, "single", "2 frames were signed")
     with pytest.raises(EvidenceError, match="single spaces"):
         Frame.from_statement(people.say("ines", FRAME, {**world.frame.payload, "purpose": "visit "}))
 

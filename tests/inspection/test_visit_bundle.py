@@ -169,7 +169,9 @@ def test_a_bundle_is_written_once(whole: Site, site: Site) -> None:
     with pytest.raises(InputError, match="never overwritten"):
         run("plan", site.path("visit"), *plan, *by_ines)
     with pytest.raises(InputError, match="at most 20"):
-        run("plan", site.path("second"), *plan, "--visit-number", 21, *by_ines)
+        run("plan", site.path("second"), *plan, "--visit-number", 21, "--territory", "Ruritania", *by_ines)
+    with pytest.raises(InputError, match="both a number and a territory"):
+        run("plan", site.path("second"), *plan, "--visit-number", 3, *by_ines)
     assert not site.path("second").exists()
     with pytest.raises(InputError, match="is no visit"):
         run("check", site.path("second"), "--roots", site.path("roots"))
@@ -213,7 +215,7 @@ def test_a_second_plan_for_one_draw_is_found_in_the_log(site: Site, tmp_path: Pa
     again = sign_statement(FileSigner.load(site.key("ivan")), kind=PLAN, subject="Hall 4", payload=plan.payload)
     with Log.open(tmp_path / "log.db", key) as log:
         log.append([again])
-    assert "2 plans for this draw" in failing(run(*checked))["visit.single"]
+    assert "2 plans were signed for this draw, by ines and ivan" in failing(run(*checked))["visit.single"]
 
 
 def test_a_nonce_is_what_the_documentation_says(site: Site) -> None:

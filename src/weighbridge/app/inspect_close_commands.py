@@ -1,6 +1,7 @@
 """``weighbridge inspect close | check``: what a visit shows, signed whole and checked end to end."""
 
 import hashlib
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +9,13 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
-from weighbridge.app.draw_files import logged_statements
+from weighbridge.app.draw_files import RECEIPT_SECONDS, logged_statements
 from weighbridge.app.output import exit_status, print_findings
+from weighbridge.app.visit_print import print_clocks
 from weighbridge.errors import InputError
 from weighbridge.evidence.jsontext import dump_json
 from weighbridge.evidence.keys import FileSigner
+from weighbridge.evidence.spool import SpoolClient
 from weighbridge.evidence.statement import sign_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.visits import JudgedVisit, judge_bundle
@@ -30,6 +33,7 @@ def mount(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("close")(close)
     app.command("check")(check)
+    app.command("submit")(submit)
 
 
 def close(
@@ -73,7 +77,13 @@ def check(
     folder: Folder,
     *,
     roots: Roots,
-    log: Annotated[Path | None, typer.Option(help="The log or its export: shows second draws.", metavar="LOG")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="The log or its export: shows second draws, plans and closes.", metavar="LOG")
+    ] = None,
+    kept: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a statement, written down on site: it must be there; repeatable.", metavar="ID"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     r"""Check a visit end to end: signatures, draw, records, chips' answers, every file.
@@ -84,9 +94,35 @@ def check(
     """
     trusted = TrustRoots.load(roots)
     logged = None if log is None else logged_statements(log, trusted)
-    judged = judge_bundle(Bundle(folder), trusted, now=time.time(), log=logged)
+    for identifier in kept or ():
+        if not re.fullmatch(r"[0-9a-f]{16,64}", identifier):
+            raise InputError("is not 16 to 64 hexadecimal digits", where=identifier[:80], field="--kept")
+    judged = judge_bundle(Bundle(folder), trusted, now=time.time(), log=logged, kept=kept or ())
     _print(judged, folder, as_json=as_json)
     raise typer.Exit(exit_status(judged.findings))
+
+
+def submit(
+    folder: Folder,
+    *,
+    spool: Annotated[Path, typer.Option(help="Spool of the log that shall take them.", metavar="DIR")],
+    roots: Roots,
+    as_json: Json = False,
+) -> None:
+    r"""Hand a visit's statements to a log, once there is a network: no other story of it can be told then.
+
+    Example: weighbridge inspect submit visit --spool spool --roots roots
+    """
+    visit = Bundle(folder).visit(TrustRoots.load(roots))
+    client = SpoolClient(spool)
+    entries = [client.submit(statement.raw) for statement in visit.statements]
+    for entry in entries:
+        client.wait(entry, RECEIPT_SECONDS)
+    facts = {"visit": visit.id, "statements": [statement.id for statement in visit.statements]}
+    if as_json:
+        print_json(facts)
+    else:
+        typer.echo(f"The log has all {len(entries)} statements of visit {visit.id}.")
 
 
 def _print(judged: JudgedVisit, folder: Path, *, as_json: bool) -> None:
@@ -119,8 +155,11 @@ def _print(judged: JudgedVisit, folder: Path, *, as_json: bool) -> None:
         ],
     )
     print_pairs("Drawn items", pairs=[(name.replace("_", " "), str(count)) for name, count in shown.summary().items()])
+    print_clocks(shown.clocks, now)
     rest = [f for f in judged.findings if f.check != "visit.item"]
     print_findings("findings", rest)
+    if judged.visit.close_statement is not None:
+        typer.echo(f"Closed by {judged.visit.close_statement.id}: write it down, outside the folder.")
 
 
 def require_team(visit: Visit, signer: FileSigner, key: Path) -> None:

@@ -16,23 +16,24 @@ def single(evidence: DrawEvidence, frame: Frame) -> Finding:
     if len(draws) > 1:
         reason = f"{len(draws)} draws were signed for one frame, by {_signers(draws.values())}"
         return draw_finding(evidence, "single", Outcome.FAIL, reason, used=tuple(sorted(draws)))
-    if evidence.log is None:
-        if frame.source["kind"] == "commit-reveal":
-            reason = "a second draw would need a second share of every party"
-            return draw_finding(evidence, "single", Outcome.PASS, reason)
-        reason = "not checked: a second draw would show in the log, and none is at hand"
-        return draw_finding(evidence, "single", Outcome.INCONCLUSIVE, reason)
-    frames = {s.id: s for s in evidence.log if s.kind == FRAME}
-    if evidence.frame.id not in frames:
-        return draw_finding(evidence, "single", Outcome.FAIL, "the frame is not in the log")
+    frames = {s.id: s for s in evidence.log or () if s.kind == FRAME}
     asked = (frame.purpose.casefold(), frame.period.casefold())
     same = {identifier: s for identifier, s in frames.items() if _for(s) == asked}
-    if len(same) > 1:
+    if set(same) - {evidence.frame.id}:
+        shown = {evidence.frame.id: evidence.frame, **same}
         reason = (
-            f"{len(same)} frames were logged for {frame.purpose} in {frame.period}, by {_signers(same.values())}:"
+            f"{len(shown)} frames were signed for {frame.purpose} in {frame.period}, by {_signers(shown.values())}:"
             " one of them could be chosen"
         )
         return draw_finding(evidence, "single", Outcome.FAIL, reason, used=tuple(same))
+    if evidence.log is None or evidence.frame.id not in frames:
+        # Whoever may log something could otherwise undo a draw that was made without a log.
+        why = "none is at hand" if evidence.log is None else "the frame is not in it"
+        if frame.source["kind"] == "commit-reveal":
+            reason = f"a second draw would need a second share of every party; as to the log, {why}"
+            return draw_finding(evidence, "single", Outcome.PASS, reason)
+        reason = f"not checked: a second draw would show in the log, and {why}"
+        return draw_finding(evidence, "single", Outcome.INCONCLUSIVE, reason)
     drawn = {s.payload.get("frame") for s in evidence.log if s.kind == DRAW}
     idle = sum(1 for identifier in frames if identifier not in drawn and identifier != evidence.frame.id)
     named = frame.source.get("commitments", ())

@@ -8,7 +8,7 @@ from typing import Any, Self
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.statement import Statement
 
-__all__ = ["ABOUT_ITEMS", "FORMS", "RECORD", "VisitRecord"]
+__all__ = ["ABOUT_ITEMS", "FORMS", "RECORD", "VisitRecord", "is_time"]
 
 RECORD = "visit-record"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -31,8 +31,9 @@ def _digest_or_none(value: object) -> bool:
     return value is None or _digest(value)
 
 
-def _time(value: object) -> bool:
-    return type(value) is int and 0 < value < 1 << 40
+def is_time(value: object) -> bool:
+    """Returns whether a value is a time in whole Unix seconds that a calendar holds (to the year 6325)."""
+    return type(value) is int and 0 < value < 1 << 37
 
 
 def _count(value: object) -> bool:
@@ -47,8 +48,8 @@ def _footage(value: object) -> bool:
     return isinstance(value, list) and all(
         isinstance(part, Mapping)
         and set(part) == {"from", "to", "sha256"}
-        and _time(part["from"])
-        and _time(part["to"])
+        and is_time(part["from"])
+        and is_time(part["to"])
         and part["from"] < part["to"]
         and _digest(part["sha256"])
         for part in value
@@ -61,10 +62,10 @@ FORMS: Mapping[str, Form] = {
     "challenge": {"answer": _digest},
     "readout": {"digest": _digest, "records": _count},
     "seal": {"seal": _text, "found": _text_or_none, "intact": _boolean, "photo": _digest_or_none},
-    "camera": {"camera": _text, "from": _time, "to": _time, "footage": _footage},
+    "camera": {"camera": _text, "from": is_time, "to": is_time, "footage": _footage},
     "tamper": {"sign": _text, "photo": _digest_or_none},
     "refusal": {"of": _text, "by": _text, "reason": _text_or_none},
-    "silence": {"asked": _text, "asked_at": _time},
+    "silence": {"asked": _text, "asked_at": is_time},
     "replacement": {"by": _text, "reason": _text},
     "access": {},
     "dispute": {"text": _text},
@@ -105,7 +106,7 @@ class VisitRecord:
         where = f"record {self.sequence}"
         if not isinstance(self.what, str) or self.what not in FORMS:
             raise InputError(f"is none of {', '.join(FORMS)}", where=where, field="what")
-        if not _time(self.at):
+        if not is_time(self.at):
             raise InputError("is not a time in whole Unix seconds", where=where, field="at")
         if not _count(self.sequence) or not _digest(self.previous) or not _digest(self.visit):
             raise InputError("has no proper place in the chain", where=where)

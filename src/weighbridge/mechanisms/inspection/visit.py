@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.mechanisms.inspection.plan import Opening, VisitPlan
 from weighbridge.mechanisms.inspection.record import VisitRecord
 
-__all__ = ["Close", "Visit", "finding"]
+__all__ = ["CLOCK_SKEW", "Close", "Visit", "finding"]
+
+CLOCK_SKEW: Final = 300
+"""Seconds by which two honest clocks may disagree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,12 @@ class Visit:
     def id(self) -> str:
         """The plan's statement id, which names the visit."""
         return self.plan_statement.id
+
+    @property
+    def statements(self) -> list[Statement]:
+        """Every statement of the visit, in order: plan, opening, records, close."""
+        told = [self.opening_statement, *(statement for _, statement in self.records), self.close_statement]
+        return [self.plan_statement, *(statement for statement in told if statement is not None)]
 
     def of(self, what: str, item: str | None = None) -> list[tuple[VisitRecord, Statement]]:
         """Returns the records of a kind, of one item if named."""
