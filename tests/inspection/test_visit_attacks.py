@@ -10,31 +10,13 @@ from typing import Any
 
 import pytest
 
-from inspection.world import Site, failing, outcomes, run
+from inspection.world import Site, failing, outcomes, run, sign
 from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.keys import FileSigner
 from weighbridge.evidence.log import Log
 from weighbridge.evidence.statement import sign_statement
 from weighbridge.mechanisms.inspection.bundle import CLOSE
 from weighbridge.mechanisms.inspection.plan import OPENING, PLAN
-
-
-def sign(site: Site, name: str, kind: str, change: Callable[[dict[str, Any]], object], *, at: float = 0) -> None:
-    """Signs a statement of the visit again, changed, as the inspector who made it."""
-    visit = site.bundle.visit(site.roots)
-    old = {
-        "plan.cose": visit.plan_statement,
-        "opening.cose": visit.opening_statement,
-        "close.cose": visit.close_statement,
-    }
-    statement = old[name]
-    assert statement is not None
-    payload = json.loads(statement.payload_bytes)
-    change(payload)
-    issued = statement.issued_at + at
-    key = FileSigner.load(site.key("ines"))
-    raw = sign_statement(key, kind=kind, subject=statement.subject, payload=payload, issued_at=issued)
-    site.path(f"visit/{name}").write_bytes(raw)
 
 
 def close_again(site: Site, **changes: object) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from inspection.world import Site, failing, outcomes
+from inspection.world import Site, failing, outcomes, sign
 from weighbridge.app.visit_fields import fields_help
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.keys import FileSigner
 from weighbridge.mechanisms.chip.challenge import answer_challenge
 from weighbridge.mechanisms.inspection.judge_times import WRITE_UP
+from weighbridge.mechanisms.inspection.plan import OPENING, PLAN
 from weighbridge.mechanisms.inspection.record import FORMS
 
 
@@ -77,6 +79,34 @@ def test_the_first_mismatch_counts_though_a_later_look_agrees(site: Site) -> Non
     site.see(item, physical="SN77")
     site.verify(item)
     assert item_outcome(site.close(), item)["outcome"] == "failed"
+
+
+def test_a_number_that_was_misread_convicts_nobody_and_verifies_nothing(site: Site) -> None:
+    item = site.drawn[0]
+    site.see(item, physical="SN77")
+    assert failing(site.check())["visit.serial"]
+    site.record("correction", None, "--set", "about=0", "--set", "text=a slip of the pen")
+    site.verify(item)
+    printed = site.close()
+    assert "visit.serial" not in failing(printed) and "visit.item" not in failing(printed)
+    told = "taken back by record 1 (a slip of the pen); it told: the serial number on it is SN77"
+    assert [told in reason for _, reason in outcomes(printed, "visit.serial")] == [True, False]
+    assert item_outcome(printed, item)["outcome"] == "not verified"
+
+
+def test_nobody_takes_back_anothers_word_or_a_refusal(site: Site) -> None:
+    sign(site, "plan.cose", PLAN, lambda plan: plan["team"].update({FileSigner.load(site.key("ivan")).key_id: "ivan"}))
+    visit = site.bundle.visit(site.roots)
+    sign(site, "opening.cose", OPENING, lambda opening: opening.update(visit=visit.id))
+    site.see(site.drawn[0], physical="SN77")
+    site.record("refusal", None, "--set", "of=entry", "--set", "by=host")
+    for about, who, words in ((0, "ivan", "ines's to take back"), (1, "ines", "nothing else"), (9, "ines", "nothing")):
+        with pytest.raises(InputError, match=words):
+            site.record("correction", None, "--set", f"about={about}", "--set", "text=x", who=who)
+    site.inject("ivan", what="correction", details={"about": 0, "text": "x"})
+    site.inject(what="correction", details={"about": 1, "text": "x"})
+    site.inject(what="correction", details={"about": 4, "text": "itself"})
+    assert {"visit.serial", "visit.refusal"} <= set(failing(site.check()))
 
 
 def test_a_serial_number_read_in_part_is_not_shown(site: Site) -> None:

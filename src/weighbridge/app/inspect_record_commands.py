@@ -22,7 +22,7 @@ from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.visits import judge_bundle
 from weighbridge.mechanisms.inspection.bundle import Bundle
 from weighbridge.mechanisms.inspection.judge_times import WRITE_UP
-from weighbridge.mechanisms.inspection.record import FORMS, RECORD, VisitRecord
+from weighbridge.mechanisms.inspection.record import CORRECTED, FORMS, RECORD, VisitRecord
 from weighbridge.mechanisms.inspection.visit import CLOCK_SKEW, Visit
 
 __all__ = ["mount"]
@@ -91,7 +91,7 @@ def record(
     kept: list[bytes] = []
     for number, entry in enumerate(entries, 2):
         try:
-            stated, attached = _stated(visit, what, entry, now)
+            stated, attached = _stated(visit, what, entry, now, signer.key_id)
         except InputError as error:
             if table is None:
                 raise
@@ -132,7 +132,7 @@ def _print(stated: VisitRecord, identifier: str, shown: Sequence[Finding]) -> No
         typer.echo(f"- {finding.check}: {finding.outcome.value}: {finding.reason}")
 
 
-def _stated(visit: Visit, what: str, entry: _Entry, now: int) -> tuple[VisitRecord, list[bytes]]:
+def _stated(visit: Visit, what: str, entry: _Entry, now: int, own: str) -> tuple[VisitRecord, list[bytes]]:
     """Returns the next record of a visit and the files that go with it.
 
     Raises:
@@ -155,7 +155,9 @@ def _stated(visit: Visit, what: str, entry: _Entry, now: int) -> tuple[VisitReco
     )
     if what == "replacement":
         _may_replace(visit, stated)
-    if "about" in details:
+    if what == "correction":
+        _may_take_back(visit, details["about"], own)
+    elif "about" in details:
         _is_dispute(visit, details)
     return stated, kept
 
@@ -208,3 +210,11 @@ def _is_dispute(visit: Visit, details: dict[str, Any]) -> None:
     about = details["about"]
     if about >= len(visit.records) or visit.records[about][0].what not in ("dispute", "refusal"):
         raise InputError(f"record {about} is no dispute or refusal", field="about")
+
+
+def _may_take_back(visit: Visit, about: int, own: str) -> None:
+    if about >= len(visit.records) or visit.records[about][0].what not in CORRECTED:
+        kinds = " or ".join(sorted(CORRECTED))
+        raise InputError(f"record {about} is no {kinds}, and nothing else is taken back", field="about")
+    if visit.records[about][1].identity.key_id != own:
+        raise InputError(f"record {about} is {visit.records[about][1].issuer}'s to take back", field="about")

@@ -3,6 +3,7 @@
 ``visit.serial``: the number on the item and the one that it tells are those of the frozen list. ``visit.seal``: the
 seal is there, whole and the one expected (the frozen list's ``seal``). ``visit.camera``: footage without gap,
 overlap or copy. ``visit.tamper``, ``visit.refusal``, ``visit.silence``: what was seen or not given.
+A serial number or seal that its own inspector takes back as misread shows nothing, for or against.
 ``visit.replacement``: reserves stood in, in their order, for a reason that the plan allows. ``visit.scope``: nothing
 else was looked at.
 Seals and tamper signs carry no calibrated weight: they never lower what could be hidden.
@@ -20,10 +21,16 @@ __all__ = ["item_findings", "place_findings"]
 
 def item_findings(visit: Visit) -> Iterator[Finding]:
     """Yields what serial numbers, seals, tamper signs, refusals and replacements show, by item."""
-    for record, statement in visit.records:
+    taken_back = visit.taken_back()
+    for number, (record, statement) in enumerate(visit.records):
         judged = {"serial": _serial, "seal": _seal, "tamper": _tamper, "refusal": _refusal, "silence": _silence}
         if record.what in judged:
             outcome, reason = judged[record.what](visit, record)
+            if number in taken_back:
+                # Not a pass either: who may look until it fits has not looked.
+                later = taken_back[number]
+                outcome = Outcome.INCONCLUSIVE
+                reason = f"taken back by record {later.sequence} ({later.details['text']}); it told: {reason}"
             subject = record.item or visit.id
             yield finding(f"visit.{record.what}", subject, outcome, reason, used=[statement.id])
     yield from _replacements(visit)

@@ -8,7 +8,7 @@ from typing import Any, Self
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.statement import Statement
 
-__all__ = ["ABOUT_ITEMS", "FORMS", "RECORD", "VisitRecord", "is_time"]
+__all__ = ["ABOUT_ITEMS", "CORRECTED", "FORMS", "RECORD", "VisitRecord", "is_time"]
 
 RECORD = "visit-record"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -71,13 +71,18 @@ FORMS: Mapping[str, Form] = {
     "dispute": {"text": _text},
     "acknowledgement": {"about": _count},
     "clarification": {"about": _count, "text": _text},
+    "correction": {"about": _count, "text": _text},
     "note": {"text": _text},
 }
-"""Kinds of record, with the fields of each. ``about`` is the number of the record that a dispute began with."""
+"""Kinds of record, with the fields of each. ``about`` is the number of the record that a dispute began with, or that
+its own signer takes back."""
+
+CORRECTED = frozenset({"serial", "seal"})
+"""Kinds that may be taken back: what an inspector reads and types. What others did or refused stays as it is."""
 
 ABOUT_ITEMS = frozenset({"serial", "challenge", "readout", "seal", "replacement"})
-"""Kinds that are always about an item; camera, access, dispute and its answers never are, the rest may be."""
-_ABOUT_NONE = frozenset({"camera", "access", "dispute", "acknowledgement", "clarification"})
+"""Kinds that are always about an item; camera, access, correction, dispute and its answers never are; others may."""
+_ABOUT_NONE = frozenset({"camera", "access", "dispute", "acknowledgement", "clarification", "correction"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Final
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.mechanisms.inspection.plan import Opening, VisitPlan
-from weighbridge.mechanisms.inspection.record import VisitRecord
+from weighbridge.mechanisms.inspection.record import CORRECTED, VisitRecord
 
 __all__ = ["CLOCK_SKEW", "Close", "Visit", "finding"]
 
@@ -78,6 +78,18 @@ class Visit:
     def of(self, what: str, item: str | None = None) -> list[tuple[VisitRecord, Statement]]:
         """Returns the records of a kind, of one item if named."""
         return [(r, s) for r, s in self.records if r.what == what and (item is None or r.item == item)]
+
+    def taken_back(self) -> dict[int, VisitRecord]:
+        """Returns the records that take another back, by the number of that: each by the one who had made it."""
+        found: dict[int, VisitRecord] = {}
+        for record, statement in self.of("correction"):
+            about = record.details["about"]
+            if about >= record.sequence or about >= len(self.records):
+                continue
+            other, said = self.records[about]
+            if other.what in CORRECTED and said.identity.key_id == statement.identity.key_id:
+                found.setdefault(about, record)
+        return found
 
     def replacements(self) -> list[tuple[VisitRecord, Statement, str | None]]:
         """Returns the records of replacements, each with what is wrong with it, or None.
