@@ -177,6 +177,36 @@ def test_a_bundle_is_written_once(whole: Site, site: Site) -> None:
         run("check", site.path("second"), "--roots", site.path("roots"))
 
 
+def test_a_close_that_was_interrupted_can_be_made_again(site: Site) -> None:
+    for name in ("findings.json", "manifest.json"):
+        site.path(f"visit/{name}").write_bytes(b"half")
+    site.close()
+    assert not failing(site.check())
+
+
+def test_two_who_write_at_once_do_not_overwrite_each_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both counted the same number of records; the second is told so, and nothing of the first is lost."""
+    site.bundle.put("records/0000.cose", b"first")
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with pytest.raises(InputError, match="another's record"):
+        site.bundle.put("records/0000.cose", b"second")
+    monkeypatch.undo()
+    assert site.path("visit/records/0000.cose").read_bytes() == b"first"
+    assert not list(site.path("visit").glob(".*"))
+
+
+def test_a_stick_without_links_will_do(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("weighbridge.mechanisms.inspection.bundle.os.link", refuse)
+    site.see(site.drawn[0])
+    with pytest.raises(InputError, match="is there already"):
+        site.bundle.put("records/0000.cose", b"second")
+    site.close()
+    assert not failing(site.check())
+
+
 def test_a_plan_takes_only_a_draw_that_holds(site: Site) -> None:
     population = site.path("draw/population.json")
     population.write_bytes(population.read_bytes().replace(b"SN0001", b"SN9999"))

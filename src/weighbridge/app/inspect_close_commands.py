@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from weighbridge.app.draw_files import RECEIPT_SECONDS, logged_statements
 from weighbridge.app.output import exit_status, print_findings
 from weighbridge.app.visit_print import print_clocks
 from weighbridge.errors import InputError
+from weighbridge.evidence.files import replace_durably
+from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.jsontext import dump_json
 from weighbridge.evidence.keys import FileSigner
 from weighbridge.evidence.spool import SpoolClient
@@ -23,6 +26,8 @@ from weighbridge.mechanisms.inspection.bundle import CLOSE, Bundle
 from weighbridge.mechanisms.inspection.visit import Visit
 
 __all__ = ["mount", "require_team"]
+
+_MOST_PASSES = 8  # of one check that are told one by one
 
 Folder = Annotated[Path, typer.Argument(help="The visit's folder.", metavar="VISIT")]
 Roots = Annotated[Path, typer.Option(help="Directory of trust roots, from outside.", metavar="DIR")]
@@ -58,9 +63,10 @@ def close(
     now = int(time.time())
     judged = judge_bundle(bundle, trusted, now=now)
     found = [finding.as_dict() for finding in judged.findings if finding.check != "visit.bundle"]
-    bundle.put("findings.json", dump_json({"findings": found}))
+    # Neither is signed before the close is: what an interrupted close left is made anew.
+    replace_durably(folder / "findings.json", dump_json({"findings": found}))
     manifest = bundle.manifest()
-    bundle.put("manifest.json", manifest)
+    replace_durably(folder / "manifest.json", manifest)
     payload = {
         "visit": visit.id,
         "at": now,
@@ -151,15 +157,29 @@ def _print(judged: JudgedVisit, folder: Path, *, as_json: bool) -> None:
                 item.replaced_by or "",
                 item.reason,
             ]
-            for item in sorted(shown.items, key=lambda item: (item.rack, item.item))
+            for item in sorted(shown.items, key=lambda item: (item.outcome == "verified", item.rack, item.item))
         ],
     )
     print_pairs("Drawn items", pairs=[(name.replace("_", " "), str(count)) for name, count in shown.summary().items()])
     print_clocks(shown.clocks, now)
-    rest = [f for f in judged.findings if f.check != "visit.item"]
-    print_findings("findings", rest)
+    print_findings("findings", _short([f for f in judged.findings if f.check != "visit.item"]))
     if judged.visit.close_statement is not None:
         typer.echo(f"Closed by {judged.visit.close_statement.id}: write it down, outside the folder.")
+
+
+def _short(findings: list[Finding]) -> list[Finding]:
+    """Returns the findings with the passes of a check on many items told in one line: the table above has each."""
+    passes: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.outcome is Outcome.PASS:
+            passes.setdefault(finding.check, []).append(finding)
+    many = {check: found for check, found in passes.items() if len(found) > _MOST_PASSES}
+    rest = [f for f in findings if f.outcome is not Outcome.PASS or f.check not in many]
+    told = [
+        replace(found[0], subject="", reason=f"{len(found)} times; one is {found[0].subject[:24]}: {found[0].reason}")
+        for found in many.values()
+    ]
+    return [*rest, *told]
 
 
 def require_team(visit: Visit, signer: FileSigner, key: Path) -> None:

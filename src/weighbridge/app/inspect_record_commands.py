@@ -14,8 +14,9 @@ from weighbridge.app.console import print_json
 from weighbridge.app.draw_files import read_file
 from weighbridge.app.inspect_close_commands import require_team
 from weighbridge.app.visit_fields import details_of, fields_help, file_fields, parse_time, show_time
+from weighbridge.app.visit_print import print_clocks
 from weighbridge.errors import InputError
-from weighbridge.evidence.findings import Finding
+from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.keys import FileSigner
 from weighbridge.evidence.statement import sign_statement, statement_id
 from weighbridge.evidence.trust import TrustRoots
@@ -26,6 +27,10 @@ from weighbridge.mechanisms.inspection.record import CORRECTED, FORMS, RECORD, V
 from weighbridge.mechanisms.inspection.visit import CLOCK_SKEW, Visit
 
 __all__ = ["mount"]
+
+
+_MOVE_CLOCKS = frozenset({"access", "refusal", "dispute", "acknowledgement", "clarification"})
+"""Kinds of record after which it is worth saying what is due."""
 
 
 def mount(app: typer.Typer) -> None:
@@ -120,15 +125,21 @@ def record(
         print_json({**first, "findings": [finding.as_dict() for finding in shown], "alarms": alarms})
         return
     for stated, statement in judged.visit.records[start:]:
-        _print(stated, statement.id, [f for f in shown if statement.id in f.evidence])
-    for clock in ringing:
-        typer.echo(f"- {clock.name}: {clock.state(now)}, due {show_time(clock.due_at)}")
+        _print(stated, statement.id, [f for f in shown if statement.id in f.evidence], short=len(raws) > 1)
+    if len(raws) > 1:
+        passed = sum(1 for finding in shown if finding.outcome is Outcome.PASS)
+        typer.echo(f"{len(raws)} records; {passed} of {len(shown)} findings pass.")
+    if ringing or what in _MOVE_CLOCKS:
+        print_clocks(judged.judgement.clocks, now)
 
 
-def _print(stated: VisitRecord, identifier: str, shown: Sequence[Finding]) -> None:
+def _print(stated: VisitRecord, identifier: str, shown: Sequence[Finding], *, short: bool) -> None:
+    told = [finding for finding in shown if not short or finding.outcome is not Outcome.PASS]
+    if short and not told:
+        return
     of = f" of {stated.item}" if stated.item else ""
     typer.echo(f"record {stated.sequence} {identifier[:16]}: {stated.what}{of}, {show_time(stated.at)}")
-    for finding in shown:
+    for finding in told:
         typer.echo(f"- {finding.check}: {finding.outcome.value}: {finding.reason}")
 
 

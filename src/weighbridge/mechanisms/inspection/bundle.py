@@ -68,12 +68,17 @@ class Bundle:
             InputError: it is.
         """
         path, fresh = self.folder / name, self.folder / f".{secrets.token_hex(8)}.new"
+        if path.exists() or path.is_symlink():
+            raise InputError("is there already", where=path, mend="what is on record stays as it is")
         try:
             replace_durably(fresh, raw)
-            # A link is refused where a file is: two inspectors who write at once cannot overwrite each other.
-            os.link(fresh, path)
-        except FileExistsError:
-            raise InputError("is there already", where=path, mend="what is on record stays as it is") from None
+            try:
+                # A link is refused where a file is: two inspectors who write at once cannot overwrite each other.
+                os.link(fresh, path)
+            except FileExistsError:
+                raise InputError("is there already", where=path, mend="try again: it is another's record") from None
+            except OSError:  # a stick whose file system knows no links
+                fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)
         sync_directory(path.parent)

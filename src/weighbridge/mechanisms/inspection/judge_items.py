@@ -26,13 +26,15 @@ def item_findings(visit: Visit) -> Iterator[Finding]:
         judged = {"serial": _serial, "seal": _seal, "tamper": _tamper, "refusal": _refusal, "silence": _silence}
         if record.what in judged:
             outcome, reason = judged[record.what](visit, record)
+            used = [statement.id]
             if number in taken_back:
                 # Not a pass either: who may look until it fits has not looked.
-                later = taken_back[number]
+                later, said = taken_back[number]
+                used.append(said.id)
                 outcome = Outcome.INCONCLUSIVE
                 reason = f"taken back by record {later.sequence} ({later.details['text']}); it told: {reason}"
             subject = record.item or visit.id
-            yield finding(f"visit.{record.what}", subject, outcome, reason, used=[statement.id])
+            yield finding(f"visit.{record.what}", subject, outcome, reason, used=used)
     yield from _replacements(visit)
     yield from _scope(visit)
 

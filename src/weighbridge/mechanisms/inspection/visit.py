@@ -79,16 +79,16 @@ class Visit:
         """Returns the records of a kind, of one item if named."""
         return [(r, s) for r, s in self.records if r.what == what and (item is None or r.item == item)]
 
-    def taken_back(self) -> dict[int, VisitRecord]:
+    def taken_back(self) -> dict[int, tuple[VisitRecord, Statement]]:
         """Returns the records that take another back, by the number of that: each by the one who had made it."""
-        found: dict[int, VisitRecord] = {}
+        found: dict[int, tuple[VisitRecord, Statement]] = {}
         for record, statement in self.of("correction"):
             about = record.details["about"]
             if about >= record.sequence or about >= len(self.records):
                 continue
             other, said = self.records[about]
             if other.what in CORRECTED and said.identity.key_id == statement.identity.key_id:
-                found.setdefault(about, record)
+                found.setdefault(about, (record, statement))
         return found
 
     def replacements(self) -> list[tuple[VisitRecord, Statement, str | None]]:
