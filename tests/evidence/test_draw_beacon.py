@@ -5,6 +5,7 @@ from pathlib import Path
 
 import drand_verify
 import pytest
+from typer.testing import CliRunner
 
 from evidence.draw_world import (
     BEFORE,
@@ -14,6 +15,7 @@ from evidence.draw_world import (
     by_beacon,
     failed,
 )
+from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.beacon import QUICKNET
 from weighbridge.evidence.draw_check import BEACON_LEAD, check_draw
@@ -94,6 +96,12 @@ def test_a_round_of_the_beacon_from_a_folder_with_its_receipt(
     found = {f.check: f.outcome for f in check_draw(load_draw(folder, people.roots), now=ROUND_TIME + 60)}
     assert found["draw.order"] is order
     assert found["draw.source"] is found["draw.selection"] is Outcome.PASS
+    people.roots.save(tmp_path / "roots")
+    printed = CliRunner().invoke(
+        build(),
+        ["inspect", "check-draw", str(folder), "--roots", str(tmp_path / "roots"), "--log", str(tmp_path / "log.db")],
+    )
+    assert printed.exit_code == (0 if order is Outcome.PASS else 1), printed.output
     next(folder.glob("draw-frame-*.receipt")).write_bytes(entry.receipt[:-1] + b"x")
     with pytest.raises(EvidenceError):
         load_draw(folder, people.roots)

@@ -260,6 +260,9 @@ def _told(title: str, facts: dict[str, Any], after: str, *, as_json: bool) -> No
         return
     flat = {name: value for name, value in facts.items() if not isinstance(value, dict)}
     flat |= {name: value for several in facts.values() if isinstance(several, dict) for name, value in several.items()}
-    texts = {name: "\n".join(value) if isinstance(value, list) else str(value) for name, value in flat.items()}
-    print_pairs(title, pairs=list(texts.items()))
+    pairs: list[tuple[str, str]] = []
+    for name, value in flat.items():
+        several = value if isinstance(value, list) else [value]
+        pairs += [(name if len(several) == 1 else f"{name} {n}", str(one)) for n, one in enumerate(several, 1)]
+    print_pairs(title, pairs=pairs)
     typer.echo(after)

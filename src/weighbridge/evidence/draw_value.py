@@ -44,7 +44,10 @@ class Parties:
         """
         own = self.opened_by(key_id, frame_id)
         if not own:
-            who = next((s.issuer for s in self.commitments if s.identity.key_id == key_id), f"key {key_id[:16]}")
+            who = next(
+                (s.issuer for s in self.commitments if s.identity.key_id == key_id),
+                f"the challenger, key {key_id[:16]},",
+            )
             raise EvidenceError(f"{who} has opened no share", where=f"frame {frame_id[:16]}")
         if len({opened_share(statement) for statement in own}) > 1:
             raise EvidenceError(f"{own[0].issuer} opened two different shares", where=f"frame {frame_id[:16]}")
