@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evidence.draw_world import People, World, by_reveal
+from evidence.draw_world import People, World, by_reveal, population
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.draw_folder import copy_draw, load_draw, save_statement
 from weighbridge.evidence.draw_form import DRAW, FRAME
@@ -108,6 +108,16 @@ def test_links_pipes_and_giants_are_refused(people: People, tmp_path: Path) -> N
     kept.symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(EvidenceError, match="cannot be read"):
         load_draw(folder, people.roots)
+
+
+def test_a_list_is_read_no_further_than_the_frozen_one_reaches(people: People, tmp_path: Path) -> None:
+    world = saved(people, tmp_path / "draw")
+    with (tmp_path / "draw" / "population.json").open("ab") as file:
+        file.truncate((len(world.items.items) + 2) * 4200)
+    with pytest.raises(EvidenceError, match="is larger than"):
+        load_draw(tmp_path / "draw", people.roots)
+    with pytest.raises(InputError, match="more than 4,096 bytes"):
+        population([{"id": "a", **{f"fact_{n}": "x" * 256 for n in range(16)}}])
 
 
 def test_a_folder_holds_one_draw(people: People, tmp_path: Path) -> None:

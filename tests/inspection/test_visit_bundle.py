@@ -23,6 +23,8 @@ from weighbridge.mechanisms.inspection.plan import PLAN
 def test_an_honest_visit_holds_end_to_end(whole: Site) -> None:
     printed = whole.check()
     assert {finding["outcome"] for finding in printed["findings"]} == {"pass"}, printed
+    (drawn,) = (finding for finding in printed["findings"] if finding["check"] == "visit.draw")
+    assert 0 <= drawn["figure"] < 0.1 and "time to prepare" in drawn["reason"]
     assert printed["summary"] == {"drawn": 3, "verified": 3, "failed": 0, "not_verified": 0}
     assert {finding["check"] for finding in printed["findings"]} >= {
         "draw.selection", "visit.draw", "visit.team", "visit.chain", "visit.time", "visit.clock", "visit.serial",

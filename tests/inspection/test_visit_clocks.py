@@ -160,3 +160,11 @@ def test_impossible_counts_are_refused() -> None:
     for population, drawn, found, alpha in ((8, 9, 0, 0.05), (8, 3, 4, 0.05), (0, 0, 0, 0.05), (8, 3, 0, 1.0)):
         with pytest.raises(InputError):
             most_defective(population, drawn=drawn, found=found, alpha=alpha)
+
+
+def test_a_plan_says_how_much_it_holds() -> None:
+    items = tuple({"id": f"c{n}"} for n in range(5_001))
+    with pytest.raises(
+        InputError, match="has 5001 items and reserves, and a plan holds 5000; draw for each site apart"
+    ):
+        replace(PLAN, items=items)

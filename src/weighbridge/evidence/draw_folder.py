@@ -14,11 +14,11 @@ from pathlib import Path
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.draw_evidence import DrawEvidence
-from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE
+from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE, Frame
 from weighbridge.evidence.draw_value import Parties
 from weighbridge.evidence.files import open_regular, replace_durably
 from weighbridge.evidence.limits import LIMITS
-from weighbridge.evidence.population import Population
+from weighbridge.evidence.population import ITEM_BYTES, Population
 from weighbridge.evidence.receipt import verify_receipt
 from weighbridge.evidence.statement import Statement, statement_id, verify_statement
 from weighbridge.evidence.trust import TrustRoots
@@ -117,7 +117,9 @@ def load_draw(folder: Path, roots: TrustRoots, *, log: Sequence[tuple[Statement,
     if len(frames) != 1:
         raise EvidenceError(f"holds {len(frames)} frames, not one", where=folder)
     file = folder / "population.json"
-    population = Population.from_json(_read(file, _LIST_BYTES), where=file) if file.is_file() else None
+    # No more than the frozen list can take: what somebody put in its place is not read through first.
+    limit = min(_LIST_BYTES, (Frame.from_statement(frames[0]).size + 1) * (ITEM_BYTES + 1))
+    population = Population.from_json(_read(file, limit), where=file) if file.is_file() else None
     evidence = DrawEvidence(
         frame=frames[0],
         population=population,

@@ -61,7 +61,7 @@ def judge_bundle(
     # A draw of another form is found as such; here it is as if there were none.
     if drawn is not None and all(isinstance(drawn.payload.get(name), list) for name in ("drawn", "reserves")):
         size = None if draw.population is None else len(draw.population.items)
-        visit = replace(visit, drawn=drawn.payload, draw=drawn.id, population=size)
+        visit = replace(visit, drawn=drawn.payload, draw=drawn.id, drawn_at=drawn.issued_at, population=size)
     facts = _facts(visit, None if draw.population is None else draw.population.by_id())
     chips = list(chip_findings(bundle, visit, roots, item=item))
     judged = judge(visit, chip_findings=chips, now=now)
@@ -108,7 +108,7 @@ def _attachments(bundle: Bundle, visit: Visit) -> Iterator[Finding]:
                 absent += 1
                 continue
             try:
-                bundle.file(digest)
+                bundle.require(digest)
             except EvidenceError as error:
                 yield finding("visit.bundle", visit.id, Outcome.FAIL, str(error), used=[statement.id])
     if absent:

@@ -38,6 +38,7 @@ _RECORDS = re.compile(r"[0-9]{4,6}\.cose")
 _FILES = re.compile(r"[0-9a-f]{64}")
 _LARGEST = 1 << 31  # bytes of one photograph or listing
 _MOST_FILES = 200_000  # a visit of 5,000 chips with forty records of each
+_MOST_RECORDS = 50_000  # each is verified: a minute
 _PIECE = 1 << 20  # bytes hashed at once
 _CLOSE_FIELDS = frozenset(Close.__dataclass_fields__)
 
@@ -105,6 +106,16 @@ class Bundle:
             raise EvidenceError("was changed: its digest is another", where=self.folder / "files" / digest)
         return data
 
+    def require(self, digest: str) -> None:
+        """Reads a kept file through, however large.
+
+        Raises:
+            EvidenceError: it is not there, or was changed.
+        """
+        path = self.folder / "files" / digest
+        if not _FILES.fullmatch(digest) or _digest(path) != digest:
+            raise EvidenceError("was changed: its digest is another", where=path)
+
     def visit(self, roots: TrustRoots) -> Visit:
         """Reads and verifies every statement of the visit; the draw's folder is the caller's to check.
 
@@ -122,7 +133,10 @@ class Bundle:
             path = self.folder / name
             if path.is_symlink() or not path.is_dir():
                 raise EvidenceError("is no folder of its own", where=path, mend="a visit lies in one folder, whole")
-        for path in sorted((self.folder / "records").iterdir()):
+        paths = sorted(itertools.islice((self.folder / "records").iterdir(), _MOST_RECORDS + 1))
+        if len(paths) > _MOST_RECORDS:
+            raise EvidenceError(f"holds more than {_MOST_RECORDS:,} records", where=self.folder / "records")
+        for path in paths:
             if not _RECORDS.fullmatch(path.name):
                 raise EvidenceError("does not belong here", where=path)
             statement = self._statement(f"records/{path.name}", RECORD, roots)

@@ -106,7 +106,12 @@ def _draw(visit: Visit) -> Iterator[Finding]:
         yield finding("visit.draw", visit.id, Outcome.FAIL, reason, used=[visit.id, visit.draw])
         return
     reason = f"the plan lists the {len(planned[0])} items drawn and {len(planned[1])} in reserve"
-    yield finding("visit.draw", visit.id, Outcome.PASS, reason, used=[visit.id, visit.draw])
+    known = None
+    if visit.opening is not None and visit.drawn_at is not None:
+        known = (visit.opening.at - visit.drawn_at) / 3_600
+        reason += f"; they were drawn {known:.1f} h before the visit was opened, time to prepare for whoever knew them"
+    unit = None if known is None else "h"
+    yield finding("visit.draw", visit.id, Outcome.PASS, reason, used=[visit.id, visit.draw], figure=known, unit=unit)
 
 
 def _team(visit: Visit) -> Iterator[Finding]:

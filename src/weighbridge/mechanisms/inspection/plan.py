@@ -62,12 +62,19 @@ class VisitPlan:
                 ):
                     raise InputError("is a list of items, each with its id", where="visit plan", field=name)
         ids = self.ids
+        if len(ids) > _MOST_ITEMS:
+            raise InputError(
+                f"has {len(ids)} items and reserves, and a plan holds {_MOST_ITEMS}",
+                where="visit plan",
+                field="items",
+                mend="draw for each site apart",
+            )
         holds = {
             "draw": _is_digest(self.draw),
             "notified_at": is_time(self.notified_at),
             "team": bool(self.team) and all(_is_digest(key) and isinstance(n, str) for key, n in self.team.items()),
             "checks": bool(self.checks) and len(set(self.checks)) == len(self.checks) and set(self.checks) <= {*CHECKS},
-            "items": bool(self.items) and len(ids) <= _MOST_ITEMS and len(set(ids)) == len(ids),
+            "items": bool(self.items) and len(set(ids)) == len(ids),
             "reasons": all(isinstance(reason, str) and reason for reason in self.reasons),
             "camera_gap_s": type(self.camera_gap_s) is float and 0 <= self.camera_gap_s < 1e6,
             "visits_this_year": self.visits_this_year is None or type(self.visits_this_year) is int,

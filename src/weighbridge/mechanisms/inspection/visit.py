@@ -50,6 +50,7 @@ class Visit:
         close: what it says.
         drawn: what the draw says: ``drawn`` and ``reserves``; None if it is not at hand.
         draw: id of that statement.
+        drawn_at: Unix seconds at which it was signed.
         population: items in the frozen list that was drawn from; None if not known.
     """
 
@@ -62,6 +63,7 @@ class Visit:
     close: Close | None = None
     drawn: Mapping[str, Sequence[str]] | None = None
     draw: str | None = None
+    drawn_at: int | None = None
     population: int | None = None
 
     @property
