@@ -47,6 +47,13 @@ def base(people: Institutions) -> Path:
     return people.folder.parent
 
 
+@pytest.fixture(autouse=True)
+def another_month(base: Path) -> None:
+    """Every test draws for the same period; their keys have opened no share for it yet."""
+    for note in base.rglob("*.shares"):
+        note.unlink()
+
+
 @pytest.fixture
 def keeper(people: Institutions, tmp_path: Path) -> Iterator[Path]:
     stop = threading.Event()
@@ -110,8 +117,8 @@ def test_a_draw_by_two_parties_without_a_log(base: Path, tmp_path: Path) -> None
     assert outcomes(run("check-draw", folder, *roots, status=1))["population"] == "fail"
 
 
-def test_one_secret_opens_one_frame(base: Path, tmp_path: Path) -> None:
-    """Whoever knows a share can try lists against it: a second folder with the old commitments gets no share."""
+def test_a_key_opens_one_share_for_a_purpose_and_period(base: Path, tmp_path: Path) -> None:
+    """Whoever knows a share can try lists against it: a second folder with the old commitments gets none."""
     folder, again, roots = tmp_path / "draw", tmp_path / "again", ("--roots", base / "roots")
     keys = {"ines": base / "keys/inspector.pem", "alder": base / "operator.pem"}
     for who, key in keys.items():
@@ -120,9 +127,20 @@ def test_one_secret_opens_one_frame(base: Path, tmp_path: Path) -> None:
     frame(base, folder, "commit-reveal")
     frame(base, again, "commit-reveal", **{"--count": "5"})
     run("reveal", folder, "--key", keys["alder"], "--secret", tmp_path / "alder", *roots)
-    with pytest.raises(InputError, match="opened for another frame already"):
+    with pytest.raises(InputError, match="has opened a share for visit in 2026-11 already"):
         run("reveal", again, "--key", keys["alder"], "--secret", tmp_path / "alder", *roots)
     assert not list(again.glob("draw-share-*"))
+
+
+def test_a_challenger_answers_one_frame_for_a_purpose_and_period(base: Path, tmp_path: Path) -> None:
+    """Else the inspector would draw twice without a log, and show the better."""
+    challenged = ("--challenger", base / "operator.pem.chain.pem", "--vrf-key", tmp_path / "vrf.hex")
+    answer = ("--key", base / "operator.pem", "--roots", base / "roots")
+    for name in ("one", "two"):
+        frame(base, tmp_path / name, "ecvrf", *challenged)
+    run("reveal", tmp_path / "one", *answer)
+    with pytest.raises(InputError, match="with a second one could choose; agree on another period"):
+        run("reveal", tmp_path / "two", *answer)
 
 
 def test_no_share_is_opened_for_a_list_that_was_changed(base: Path, tmp_path: Path) -> None:

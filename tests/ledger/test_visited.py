@@ -131,7 +131,20 @@ def test_a_visit_to_nobodys_chips_is_named(site: Site, tmp_path: Path) -> None:
     seen = judged(site, tmp_path / "workspace")
     assert not list(seen.of_nobody(drawn[:1]))
     (found,) = seen.of_nobody(["another chip"])
-    assert "none of the 5 items of this visit" in found.reason
+    assert "none of the 3 items of this visit" in found.reason
+
+
+def test_what_was_refused_on_site_is_not_held_against_whoever_was_only_in_reserve(site: Site, tmp_path: Path) -> None:
+    drawn, (stood_in, idle) = site.drawn, site.reserves
+    site.record("replacement", drawn[0], "--set", f"by={stood_in}", "--set", "reason=under repair")
+    site.record("refusal", None, "--set", "of=hall 4", "--set", "by=host")
+    site.close()
+    seen = judged(site, tmp_path / "workspace")
+    refused = {
+        chip: [f.check for f in seen.of([chip]) if f.check == "visit.refusal"] for chip in (*drawn, stood_in, idle)
+    }
+    assert refused.pop(idle) == []
+    assert all(checks == ["visit.refusal"] for checks in refused.values())
 
 
 @pytest.mark.parametrize("check", ["visit.seal", "visit.tamper", "visit.item"])

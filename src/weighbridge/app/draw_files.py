@@ -7,7 +7,9 @@ from pathlib import Path
 from weighbridge.errors import InputError
 from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.draw_folder import DRAW_ROLES, save_receipt
+from weighbridge.evidence.draw_form import Frame
 from weighbridge.evidence.files import open_regular, replace_durably
+from weighbridge.evidence.jsontext import dump_json, load_json
 from weighbridge.evidence.log import ExportedLog, Log
 from weighbridge.evidence.spool import SpoolClient
 from weighbridge.evidence.statement import Statement, verify_statement
@@ -16,7 +18,7 @@ from weighbridge.mechanisms.inspection.bundle import CLOSE
 from weighbridge.mechanisms.inspection.plan import OPENING, PLAN
 from weighbridge.mechanisms.inspection.record import RECORD
 
-__all__ = ["RECEIPT_SECONDS", "logged_statements", "read_file", "read_secret", "submit"]
+__all__ = ["RECEIPT_SECONDS", "logged_statements", "open_once", "read_file", "read_secret", "submit"]
 
 RECEIPT_SECONDS = 30.0
 """Seconds that a log's keeper has to answer."""
@@ -43,6 +45,25 @@ def read_secret(path: Path, *, create: bool) -> bytes:
     if len(secret) != 32:
         raise InputError("does not hold 32 bytes", where=path)
     return secret
+
+
+def open_once(key: Path, stated: Frame, frame_id: str) -> None:
+    """Notes beside a key for which frame it opens a share; for one purpose and period it does so once.
+
+    Raises:
+        InputError: it did for another frame.
+        EvidenceError: the note is not readable.
+    """
+    path = key.with_name(f"{key.name}.shares")
+    known = load_json(read_file(path), where=str(path)) if path.exists() else {}
+    name = f"{stated.purpose} in {stated.period}".casefold()
+    if known.get(name, frame_id) != frame_id:
+        raise InputError(
+            f"has opened a share for {name} already, for frame {str(known[name])[:16]}: with a second one could choose",
+            where=key,
+            mend="agree on another period, which says why, and begin in a new folder",
+        )
+    replace_durably(path, dump_json({**known, name: frame_id}), mode=0o600)
 
 
 def read_file(path: Path, *, follow: bool = True) -> bytes:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from weighbridge.app.console import print_json, print_pairs
-from weighbridge.app.draw_files import logged_statements, read_file, read_secret, submit
+from weighbridge.app.draw_files import logged_statements, open_once, read_file, read_secret, submit
 from weighbridge.app.draw_sources import after_frame, announce, announce_shares, given_by_source
 from weighbridge.app.output import exit_status, print_findings
 from weighbridge.errors import InputError
@@ -16,7 +16,7 @@ from weighbridge.evidence.draw_check import check_draw
 from weighbridge.evidence.draw_folder import load_draw, save_statement
 from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE, Frame, share_commitment
 from weighbridge.evidence.draw_value import draw_payload
-from weighbridge.evidence.files import replace_durably, replace_whole
+from weighbridge.evidence.files import replace_whole
 from weighbridge.evidence.keys import FileSigner
 from weighbridge.evidence.population import Population
 from weighbridge.evidence.statement import sign_statement, statement_id
@@ -167,23 +167,16 @@ def reveal(
         if secret is None:
             raise InputError("is needed to open a commitment", field="--secret")
         share = read_secret(secret, create=False)
-        opened = secret.with_name(f"{secret.name}.opened")
         own = [s for s in evidence.parties.committed(stated, evidence.frame.id) if s.identity.key_id == signer.key_id]
         if not own:
             raise InputError("the frame names no commitment of this key", where=key)
         if own[0].payload["commitment"] != share_commitment(share, key_id=signer.key_id):
             raise InputError("is not what this key committed to", where=secret)
-        if opened.exists() and read_file(opened) != evidence.frame.id.encode():
-            raise InputError(
-                "was opened for another frame already: whoever knows a share can try frames until one draws as wished",
-                where=secret,
-                mend="commit to a new share, in a new folder",
-            )
-        replace_durably(opened, evidence.frame.id.encode(), mode=0o600)
     elif stated.source["kind"] == "ecvrf" and stated.source["challenger"] == signer.key_id:
         share = secrets.token_bytes(32)
     else:
         raise InputError("the frame asks this key for no share", where=key)
+    open_once(key, stated, evidence.frame.id)
     payload = {"frame": evidence.frame.id, "share": share.hex()}
     raw = sign_statement(signer, kind=SHARE, subject=evidence.frame.id, payload=payload)
     path = save_statement(folder, raw, kind=SHARE)

@@ -100,7 +100,7 @@ def visits_of(workspace: Workspace, *, closed: float) -> Visited:
 
 
 def _judged(workspace: Workspace, folder: Path, closed: float) -> tuple[str, frozenset[str], tuple[Finding, ...]]:
-    """Returns a visit's id, its items, drawn or in reserve, and every finding on it."""
+    """Returns a visit's id, its items, drawn or standing in for one, and every finding on it."""
     told = [
         (item.statement, item.time)
         for kind, items in workspace.by_kind.items()
@@ -111,8 +111,7 @@ def _judged(workspace: Workspace, folder: Path, closed: float) -> tuple[str, fro
     judged = judge_bundle(Bundle(folder), workspace.roots, now=closed, log=log)
     if judged.visit.close is None:
         raise EvidenceError("is not closed: its files and records may still change", where=folder)
-    plan = judged.visit.plan
-    return judged.visit.id, frozenset(str(row["id"]) for row in (*plan.items, *plan.reserves)), judged.findings
+    return judged.visit.id, frozenset(item.item for item in judged.judgement.items), judged.findings
 
 
 def _absent(planned: Logged) -> Finding:
