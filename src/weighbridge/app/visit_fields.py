@@ -29,6 +29,8 @@ _TIMES = {"asked_at", "from", "to"}
 
 _FILES = {"photo": "PATH", "answer": "RECORD", "chip": "DIRECTORY", "footage": "CSV of from, to, file"}
 """What is given as a file rather than as a value."""
+_TOLD = {"intact": "intact=yes|no", "about": "about=number of a record"}
+"""Fields whose values do not explain themselves."""
 
 
 def file_fields(what: str) -> list[str]:
@@ -42,7 +44,7 @@ def fields_help(*, files: bool) -> str:
     for what, form in FORMS.items():
         names = [f"{name}={_FILES[name]}" for name in file_fields(what)]
         if not files:
-            names = [name for name in form if name not in _FILES and what != "readout"]
+            names = [_TOLD.get(name, name) for name in form if name not in _FILES and what != "readout"]
         if names:
             told.append(f"{what}: {', '.join(names)}")
     return f"{'; '.join(told)}."
