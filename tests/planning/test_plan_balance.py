@@ -13,12 +13,11 @@ from weighbridge.planning.balance import (
     Consignment,
     chip_balance,
     detectable,
-    flop_balance,
     inventory_report_due,
     listing_due,
+    measured_balance,
     paired_statistic,
     sigma_needed,
-    unseen_by_yield,
 )
 from weighbridge.planning.cusum import alarm_level, alarm_power, run_cusum
 
@@ -53,14 +52,14 @@ def test_what_is_taken_away_is_what_is_missing(
 
 
 def test_flop() -> None:
-    found = flop_balance(1.05e26, declared=1e26, sigma=2e24)
+    found = measured_balance(1.05e26, declared=1e26, sigma=2e24)
     assert found.unaccounted == pytest.approx(5e24)
     assert found.alarm_at == pytest.approx(1.645 * 2e24, rel=1e-4)
     assert found.alarm
     assert found.detectable == pytest.approx(3.29 * 2e24, rel=1e-4)
     assert found.sigma_share == pytest.approx(0.02)
-    assert not flop_balance(1.032e26, declared=1e26, sigma=2e24).alarm
-    assert flop_balance(1e24, declared=0, sigma=1e23).sigma_share is None
+    assert not measured_balance(1.032e26, declared=1e26, sigma=2e24).alarm
+    assert measured_balance(1e24, declared=0, sigma=1e23).sigma_share is None
 
 
 def test_metering_must_beat_declaration() -> None:
@@ -70,15 +69,10 @@ def test_metering_must_beat_declaration() -> None:
     assert detectable(sigma_needed(1e25)) == pytest.approx(1e25)
 
 
-@pytest.mark.parametrize(("sigma", "hidden"), [(0.02, 263_200), (0.005, 65_800)])
-def test_yields_cannot_replace_serial_numbers(sigma: float, hidden: float) -> None:
-    assert unseen_by_yield(4e6, sigma=sigma) == pytest.approx(hidden, rel=2e-4)
-
-
 def test_false_alarms_and_power_by_simulation() -> None:
     # 200,000 balances: one standard error is 0.0005.
     noise = np.random.default_rng(23).standard_normal(200_000)
-    limit = flop_balance(1.0, declared=1.0, sigma=1.0).alarm_at
+    limit = measured_balance(1.0, declared=1.0, sigma=1.0).alarm_at
     assert float(np.mean(noise > limit)) == pytest.approx(0.05, abs=0.0025)
     assert float(np.mean(noise + detectable(1.0) > limit)) == pytest.approx(0.95, abs=0.0025)
 
@@ -171,7 +165,8 @@ def test_clocks() -> None:
 def test_meaningless_balances_are_refused() -> None:
     for call in (
         lambda: chip_balance(10, shipped=11, counted=0), lambda: chip_balance(-1, counted=0),
-        lambda: flop_balance(1.0, declared=1.0, sigma=0.0), lambda: flop_balance(math.nan, declared=1.0, sigma=1.0),
+        lambda: measured_balance(1.0, declared=1.0, sigma=0.0),
+        lambda: measured_balance(math.nan, declared=1.0, sigma=1.0),
         lambda: sigma_needed(0.0), lambda: run_cusum([], level=1.0), lambda: run_cusum([math.nan], level=1.0),
         lambda: run_cusum([1.0], level=0.0), lambda: alarm_level(0), lambda: alarm_level(12, false_alarm=1e-6),
         lambda: alarm_level(10**6), lambda: alarm_level(12, histories=10), lambda: alarm_power(1, shift=-1, level=1.0),

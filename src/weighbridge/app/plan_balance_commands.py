@@ -13,8 +13,8 @@ from weighbridge.errors import InputError
 from weighbridge.planning.balance import (
     Consignment,
     chip_balance,
-    flop_balance,
     listing_due,
+    measured_balance,
     paired_statistic,
     sigma_needed,
 )
@@ -102,7 +102,7 @@ def flop_command(
     Example: weighbridge plan balance flop --evidence 1.05e26 --declared 1e26 --sigma 2e24 --hidden 1e25
     """
     risks = parse_fraction(alpha, name="--alpha"), parse_fraction(power, name="--power")
-    found = flop_balance(
+    found = measured_balance(
         parse_quantity(evidence, name="--evidence", positive=False),
         declared=parse_quantity(declared, name="--declared", positive=False),
         sigma=parse_quantity(sigma, name="--sigma"),
@@ -267,7 +267,7 @@ def _scores(path: Path) -> list[tuple[str, float]]:
             parse_quantity(row[name], name=f"{place}: {name}", positive=False) for name in ("evidence", "declared")
         )
         sigma = parse_quantity(row["sigma"], name=f"{place}: sigma")
-        scores.append((row["period"], flop_balance(evidence, declared=declared, sigma=sigma).z))
+        scores.append((row["period"], measured_balance(evidence, declared=declared, sigma=sigma).z))
     if not scores:
         raise InputError("has no periods", where=path)
     return scores
