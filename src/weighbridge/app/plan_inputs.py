@@ -12,7 +12,7 @@ from weighbridge.planning.sites import Site
 from weighbridge.planning.timeliness import H100E_FLOPS
 from weighbridge.units import parse_count, parse_flop_rate, parse_fraction, parse_quantity
 
-__all__ = ["parse_list", "parse_share", "read_fleet", "read_table"]
+__all__ = ["parse_list", "parse_share", "parse_signed", "read_fleet", "read_table"]
 
 _LARGEST_TABLE: Final = 64 << 20
 
@@ -24,6 +24,17 @@ def parse_share(text: str, *, name: str) -> Fraction:
         InputError: if it is none.
     """
     return Fraction(1) if parse_quantity(text, name=name) == 1 else parse_fraction(text, name=name)
+
+
+def parse_signed(text: str, *, name: str) -> float:
+    """Reads a plain number that may be negative, such as a correlation.
+
+    Raises:
+        InputError: if it is no number.
+    """
+    stripped = text.strip()
+    size = parse_quantity(stripped.removeprefix("-"), name=name, positive=False)
+    return -size if stripped.startswith("-") else size
 
 
 def parse_list(text: str, *, name: str) -> list[str]:

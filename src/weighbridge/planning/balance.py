@@ -106,7 +106,8 @@ class PairedStatistic:
         sigma: its standard deviation, N sigma_d / sqrt(n).
         item_sigma: sigma_d, standard deviation of one item's difference.
         z: D / sigma.
-        alarm: whether D lies above the alarm's limit: the operator overstates what is there.
+        alarm_at: D above which the alarm is raised.
+        alarm: whether it is: the operator overstates what is there.
     """
 
     items: int
@@ -114,6 +115,7 @@ class PairedStatistic:
     sigma: float
     item_sigma: float
     z: float
+    alarm_at: float
     alarm: bool
 
 
@@ -244,7 +246,13 @@ def paired_statistic(
     total = population * mean
     limit = _quantile(1 - check_fraction(alpha, name="alpha")) * sigma
     return PairedStatistic(
-        items=number, difference=total, sigma=sigma, item_sigma=item_sigma, z=total / sigma, alarm=total > limit
+        items=number,
+        difference=total,
+        sigma=sigma,
+        item_sigma=item_sigma,
+        z=total / sigma,
+        alarm_at=limit,
+        alarm=total > limit,
     )
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Final
 
 from weighbridge.errors import InputError
+from weighbridge.planning.snapshot_cost import count_test
 from weighbridge.units import check_count, check_fraction, check_quantity
 
 __all__ = ["LLAMA_3", "FaultRecord", "LossAlarm", "loss_alarm"]
@@ -106,26 +107,19 @@ def loss_alarm(
         expected=expected,
         alarm=alarm,
         chance=rare,
-        false_alarm=_tail(expected, alarm),
+        false_alarm=count_test(expected, seen=alarm)[1],
         detectable=max(0, alarm - needed),
         power=sure,
-        twice=_tail(expected, int(2 * expected) + 1),
+        twice=count_test(expected, seen=int(2 * expected) + 1)[1],
     )
-
-
-def _tail(expected: float, count: int) -> float:
-    """Returns P(N >= count)."""
-    from scipy.special import pdtrc
-
-    return 1.0 if count <= 0 else float(pdtrc(count - 1, expected))
 
 
 def _first(expected: float, *, below: float) -> int:
     """Returns the first count that is reached with a chance below the given one."""
     low, high = 0, 1
-    while _tail(expected, high) >= below:
+    while count_test(expected, seen=high)[1] >= below:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _tail(expected, middle) >= below else (low, middle)
+        low, high = (middle, high) if count_test(expected, seen=middle)[1] >= below else (low, middle)
     return high
