@@ -77,7 +77,8 @@ EXPECTED = {
     "--cover --set --mechanisms --adds --joined --together --years --progress --rules --picture --json",
     "weighbridge plan rules": "--rules --json",
     "weighbridge plan segments": "--segments --forged --confidence --drawn --tries --picture --json",
-    "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --picture --json",
+    "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --beta-spending "
+    "--picture --json",
     "weighbridge plan sequential wald": "--honest --hidden --alpha --beta --most-draws --picture --json",
     "weighbridge plan sites": "--visits --missing --fleet --name-column --size-column --chips-column --only "
     "--skip-unsized --census-above --within --sites --site-size --drawn --seen --picture --json",
