@@ -182,7 +182,7 @@ def measured_balance(
     check_quantity(evidence, name="evidence", positive=False)
     check_quantity(declared, name="declared", positive=False)
     check_quantity(sigma, name="sigma")
-    limit = _quantile(1 - check_fraction(alpha, name="alpha")) * sigma
+    limit = -_quantile(check_fraction(alpha, name="alpha")) * sigma
     muf = evidence - declared
     return MeasuredBalance(
         unaccounted=muf,
@@ -197,7 +197,7 @@ def measured_balance(
 
 def detectable(sigma: float, *, alpha: float | Fraction = 0.05, power: float | Fraction = 0.95) -> float:
     """What raises the alarm with the wanted power if hidden: (z_alpha + z_power) sigma, 3.29 sigma at 5 % and 95 %."""
-    z = _quantile(1 - check_fraction(alpha, name="alpha")) + _quantile(check_fraction(power, name="power"))
+    z = _quantile(check_fraction(power, name="power")) - _quantile(check_fraction(alpha, name="alpha"))
     return z * check_quantity(sigma, name="sigma")
 
 
@@ -244,7 +244,7 @@ def paired_statistic(
             raise InputError("do not vary", field="pairs", mend="give --item-sigma, known from honest pairs")
     sigma = population * check_quantity(item_sigma, name="item-sigma") / math.sqrt(number)
     total = population * mean
-    limit = _quantile(1 - check_fraction(alpha, name="alpha")) * sigma
+    limit = -_quantile(check_fraction(alpha, name="alpha")) * sigma
     return PairedStatistic(
         items=number,
         difference=total,
@@ -268,4 +268,5 @@ def listing_due(taken: date) -> date:
 
 
 def _quantile(p: Fraction) -> float:
-    return NormalDist().inv_cdf(float(p))
+    # Near 1 a double cannot tell p from 1: the other tail is the same.
+    return NormalDist().inv_cdf(float(p)) if p < Fraction(1, 2) else -NormalDist().inv_cdf(float(1 - p))

@@ -251,7 +251,8 @@ def _maxima(
     """Returns each history's largest sum, and the period in which it first reached the level (0: never)."""
     import numpy as np
 
-    largest = np.zeros(check_count(histories, name="histories", least=1_000))
+    _check_size(periods, histories)
+    largest = np.zeros(histories)
     first = np.zeros(histories, dtype=np.int64)
     for period, sums in enumerate(
         _sums(periods, shift=shift, k=k, errors=errors, histories=histories, seed=seed), start=1
@@ -267,12 +268,7 @@ def _sums(
     """Yields the sums of all histories after each period, always in the same array."""
     import numpy as np
 
-    check_count(periods, name="periods", least=1)
-    check_count(histories, name="histories", least=1_000)
-    if periods * histories > _MOST_CELLS:
-        raise InputError(
-            f"{periods:,} periods in {histories:,} histories are too many", field="histories", mend="take fewer"
-        )
+    _check_size(periods, histories)
     generator = np.random.default_rng(check_count(seed, name="seed"))
     drift = np.full(histories, shift - k)
     if errors.lasting:
@@ -287,3 +283,12 @@ def _sums(
         sums += changing * error + drift
         np.maximum(sums, 0.0, out=sums)
         yield sums
+
+
+def _check_size(periods: int, histories: int) -> None:
+    check_count(periods, name="periods", least=1)
+    check_count(histories, name="histories", least=1_000)
+    if periods * histories > _MOST_CELLS:
+        raise InputError(
+            f"{periods:,} periods in {histories:,} histories are too many", field="histories", mend="take fewer"
+        )

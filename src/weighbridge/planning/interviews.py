@@ -27,14 +27,14 @@ def refusal_chance(asked: int, *, refused: int, base: float) -> float:
     Raises:
         InputError: if the figures do not fit together.
     """
-    from scipy.special import bdtrc
+    from scipy.special import betainc
 
     check_count(asked, name="asked")
     if check_count(refused, name="refused") > asked:
         raise InputError(f"{refused:,} of {asked:,} is impossible", field="refused")
     if not 0 <= base <= 1:
         raise InputError(f"{base} does not lie in [0, 1]", field="base-rate", mend="for 20 % write 0.2")
-    return 1.0 if refused == 0 else float(bdtrc(refused - 1, asked, base))
+    return 1.0 if refused == 0 else float(betainc(float(refused), float(asked - refused + 1), base))
 
 
 def agreement_low(pairs: int, *, agreeing: int, confidence: float | Fraction = 0.95) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from weighbridge.errors import InputError
+from weighbridge.planning.chip_run import log_missed
 from weighbridge.planning.items import exact_sample
 from weighbridge.statistics import hypergeometric_miss
 from weighbridge.units import check_count, check_fraction
@@ -113,7 +114,10 @@ def segments_needed(segments: int, *, forged: int, confidence: float | Fraction,
     """
     sure = check_fraction(confidence, name="confidence")
     if check_count(tries, name="tries", least=1) > 1:
-        miss = -math.expm1(math.log(float(sure)) / tries)
+        # ln(confidence) by ln(1 - p)'s function, which is exact near 1 too.
+        miss = -math.expm1(log_missed(1 - sure) / tries)
+        if miss == 0:
+            raise InputError("seeds are too many for this confidence to compute with", field="tries")
         sure = 1 - Fraction(repr(miss))
     return exact_sample(segments, missing=forged, confidence=sure)
 
@@ -167,10 +171,10 @@ def clone_detection(clones: int, *, inspected: float, copies: int = 2) -> float:
         raise InputError(f"{inspected} does not lie in [0, 1]", field="inspected")
     if copies == 2:
         return grinding(inspected**2, tries=clones)
-    from scipy.special import bdtrc
+    from scipy.special import betainc
 
-    # Two or more of c: the difference above would cancel for small q.
-    return grinding(float(bdtrc(1, copies, inspected)), tries=clones)
+    # P(two or more of c): the difference above would cancel for small q.
+    return grinding(float(betainc(2.0, copies - 1.0, inspected)), tries=clones)
 
 
 def clone_share(clones: int, *, confidence: float | Fraction, copies: int = 2) -> float:

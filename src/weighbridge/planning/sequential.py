@@ -25,6 +25,7 @@ Spending = Literal["obrien-fleming", "pocock", "linear"]
 """How alpha is spent with the share t of draws made: 2 - 2 Phi(z / sqrt t), alpha ln(1 + (e - 1) t), or alpha t."""
 
 _MOST_DRAWS: Final = 200_000
+_MOST_LOOKS: Final = 200
 _LONGER: Final = 3  # a truncated test runs to this multiple of the fixed sample, unless told otherwise
 
 
@@ -115,6 +116,8 @@ def group_sequential(
     def grouped(ends: Sequence[int]) -> SequentialPlan:
         return _grouped(honest, hidden, a, b, ends, spending, beta_spending)
 
+    if (looks if isinstance(looks, int) else len(looks)) > _MOST_LOOKS:
+        raise InputError(f"are more than {_MOST_LOOKS}", field="looks", mend="look less often, or take sequential wald")
     if not isinstance(looks, int):
         return grouped([check_count(n, name="looks", least=1) for n in looks])
     number = check_count(looks, name="looks", least=1)
@@ -136,7 +139,7 @@ def fixed_plan(
     honest: float, *, hidden: float, alpha: float | Fraction = 0.05, beta: float | Fraction = 0.05
 ) -> SequentialPlan:
     """Returns the smallest plan that looks once: n draws, alarm above c unexplained, both errors met exactly."""
-    from scipy.special import bdtr
+    from scipy.special import bdtr, bdtrc
 
     a, b = _errors(honest, hidden, alpha, beta)
     count = 0
@@ -151,7 +154,7 @@ def fixed_plan(
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if bdtr(count, middle, hidden) <= b else (middle, high)
-        if 1 - bdtr(count, high, honest) <= a:
+        if bdtrc(count, high, honest) <= a:
             look = Look(draws=high, accept=count, alarm=count + 1)
             return SequentialPlan(kind="fixed", honest=honest, hidden=hidden, alpha=a, beta=b, looks=(look,))
         count += 1
