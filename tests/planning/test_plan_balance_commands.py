@@ -114,3 +114,25 @@ def test_balance_of_yields() -> None:
     assert "are for --wafers" in refused(*words, "--units", "5", "--die-area", "814")
     for option, value in (("--die-area", "1e6"), ("--good", "1.5"), ("--dies", "0"), ("--declared", "-1")):
         assert option.strip("-") in refused(*wafers, option, value).replace("yield:", "good:")
+
+
+@pytest.mark.parametrize(
+    ("words", "header", "row"),
+    [
+        (("chips", "--beginning", "5", "--counted", "5", "--consignments"), "consignment,shipped,received", "a,1,1"),
+        (("periods",), "period,evidence,declared,sigma", "a,1e26,1e26,1e24"),
+        (("pairs", "--population", "9", "--item-sigma", "1"), "item,operator,inspector", "a,1,1"),
+    ],
+)
+def test_tables_that_count_nothing_or_twice_are_refused(
+    tmp_path: Path, words: tuple[str, ...], header: str, row: str
+) -> None:
+    path = tmp_path / "table.csv"
+    for content, sentence in (
+        ("", "is empty; begin with the line"), (f"{header}\n", ": has no "),
+        (f"{header}\n{row}\n{row}\n", "'a' is there twice"),
+        (f"{header}\na\n", "line 2: has not as many cells"), (f"{header},{header}\n", "is there twice"),
+    ):  # fmt: skip
+        path.write_text(content)
+        refusal = refused("balance", *words, str(path))
+        assert refusal.startswith(str(path)) and sentence in refusal

@@ -145,6 +145,7 @@ def test_equal_sites() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("", "is empty; begin with the line name,h100e"), ("\n\n", "is empty"), ("name,h100e,h100e\nx,1,2\n", "twice"),
         ("name\nx\n", "no such column"), ("name,h100e\nx\n", "cells"), ("name,h100e\nx,-1\n", "negative"),
         ("\xff", "column"),
     ],
@@ -239,3 +240,31 @@ def test_sequential() -> None:
         "sequential", "groups", "--honest", "0", "--hidden", "0.1", "--looks", "2", "--spending", "x"
     )
     assert "hidden" in refused("sequential", "wald", "--honest", "0.1", "--hidden", "0.05")
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("items", "--population", "10", "--missing", "1", "--confidence", "0.5", "--draws", "3"), "--draws"),
+        (("sites", "--sites", "5", "--site-size", "9", "--drawn", "3", "--visits", "1", "--missing", "1", "--within",
+          "0.9"), "--within"),
+        (("sites", "--sites", "5", "--site-size", "9", "--drawn", "3", "--visits", "1", "--missing", "1", "--only",
+          "a=b"), "--only"),
+        (("timeliness", "--flop", "1e24", "--utilisation", "0.5"), "--utilisation"),
+        (("timeliness", "--flop", "1e24", "--skip-unsized"), "--skip-unsized"),
+        ((*SNAPSHOTS, "--format", "fp8"), "--format"),
+        ((*SNAPSHOTS, "--counting", "miri_2025"), "--counting"),
+        (("chips", "--chips", "1e5", "--flop", "5.76e23", "--chip-flops", "1e15", "--days", "30", "--period", "30",
+          "--rate", "0.1", "--confidence", "0.9", "--form", "exact", "--stretch", "2"), "--stretch"),
+        (("chips", "--chips", "1e5", "--flop", "5.76e23", "--chip-flops", "1e15", "--days", "30", "--period", "30",
+          "--rate", "0.1", "--confidence", "0.9", "--form", "exact", "--pooled", "1e6"), "--pooled"),
+    ],
+)  # fmt: skip
+def test_options_without_effect_are_refused(words: tuple[str, ...], option: str) -> None:
+    assert refused(*words).startswith(f"{option}: would have no effect; it goes with ")
+
+
+def test_a_fleet_and_equal_sites_do_not_mix(fleet: str) -> None:
+    sites = ("sites", "--fleet", fleet, "--visits", "2", "--missing", "100", "--skip-unsized")
+    assert "goes with --sites" in refused(*sites, "--drawn", "5")
+    assert "--sizes" in refused("timeliness", "--flop", "1e24", "--fleet", fleet, "--skip-unsized", "--sizes", "5")

@@ -11,7 +11,7 @@ from weighbridge.app import plan_balance_counts_commands, plan_balance_periods_c
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_balance_panels import measured_panels, pair_panels
-from weighbridge.app.plan_inputs import read_table
+from weighbridge.app.plan_inputs import check_once, read_table
 from weighbridge.errors import InputError
 from weighbridge.planning.balance import (
     Consignment,
@@ -161,10 +161,11 @@ def pairs_command(
 
     Example: weighbridge plan balance pairs pairs.csv --population 300
     """
-    rows = [
-        (_number(row["operator"], file, line), _number(row["inspector"], file, line))
-        for line, row in read_table(file, columns=("item", "operator", "inspector"))
-    ]
+    table = list(read_table(file, columns=("item", "operator", "inspector")))
+    check_once((row["item"] for _, row in table), where=file, what="item")
+    rows = [(_number(row["operator"], file, line), _number(row["inspector"], file, line)) for line, row in table]
+    if not rows:
+        raise InputError("has no pairs", where=file)
     items = parse_count(population, name="--population", least=1)
     found = paired_statistic(
         [operator for operator, _ in rows],
@@ -192,7 +193,7 @@ def pairs_command(
 
 
 def _consignments(path: Path) -> list[Consignment]:
-    return [
+    found = [
         Consignment(
             name=row["consignment"],
             shipped=parse_count(row["shipped"], name=f"{path}: line {line}: shipped"),
@@ -200,6 +201,10 @@ def _consignments(path: Path) -> list[Consignment]:
         )
         for line, row in read_table(path, columns=("consignment", "shipped", "received"))
     ]
+    if not found:
+        raise InputError("has no consignments", where=path)
+    check_once((one.name for one in found), where=path, what="consignment")
+    return found
 
 
 def _number(text: str, path: Path, line: int) -> float:

@@ -9,7 +9,7 @@ import typer
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_balance_panels import period_panels
-from weighbridge.app.plan_inputs import parse_signed, read_table
+from weighbridge.app.plan_inputs import check_once, parse_signed, read_table
 from weighbridge.errors import InputError
 from weighbridge.planning.balance import measured_balance
 from weighbridge.planning.cusum import Errors, alarm_level, alarm_power, run_cusum
@@ -147,4 +147,5 @@ def _scores(path: Path) -> list[tuple[str, float]]:
         scores.append((row["period"], measured_balance(evidence, declared=declared, sigma=sigma).z))
     if not scores:
         raise InputError("has no periods", where=path)
+    check_once((name for name, _ in scores), where=path, what="period")
     return scores

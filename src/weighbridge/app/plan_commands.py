@@ -20,7 +20,7 @@ from weighbridge.app import (
 )
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.pictures import Picture, draw
-from weighbridge.app.plan_inputs import parse_share
+from weighbridge.app.plan_inputs import check_idle, parse_share
 from weighbridge.app.plan_panels import item_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.items import DrawnItems, plan_items, repeat_draws
@@ -91,6 +91,7 @@ def items(
         )
         _show_draws(found, as_json=as_json)
         return
+    check_idle({"--draws": draws != "12"}, needs="--drawn")
     sure = parse_fraction(str(confidence), name="--confidence")
     plan = plan_items(frame, missing=lost, confidence=sure, seen=test)
     draw(picture, item_panels, plan, population=frame, missing=lost, confidence=sure)
