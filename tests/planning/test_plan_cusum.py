@@ -150,6 +150,7 @@ def test_meaningless_sums_are_refused() -> None:
         lambda: run_cusum([], level=1.0), lambda: run_cusum([math.nan], level=1.0), lambda: run_cusum([1.0], level=0.0),
         lambda: alarm_level(0), lambda: alarm_level(12, false_alarm=1e-6), lambda: alarm_level(10**6),
         lambda: alarm_level(12, histories=10), lambda: alarm_power(1, shift=-1, level=1.0),
+        lambda: alarm_level(3, k=6.0, histories=2_000),
         lambda: Errors(correlation=1.0), lambda: Errors(correlation=math.nan), lambda: Errors(lasting=1.1),
         lambda: Errors(lasting=-0.1), lambda: sum_quantiles(5, quantile=1.0), lambda: sum_quantiles(0, quantile=0.5),
     ):  # fmt: skip

@@ -236,6 +236,21 @@ def test_sequential() -> None:
         "sequential", "groups", "--honest", "0", "--hidden", "0.08", "--looks", "20,40", "--spending", "pocock"
     )
     assert [look["draws"] for look in own["stop_rule"]] == [20, 40]
+    early = figures(
+        "sequential", "groups", "--honest", "0.02", "--hidden", "0.08", "--looks", "4", "--beta-spending", "linear"
+    )
+    assert early["points"][1]["expected_draws"] < 0.85 * groups["points"][1]["expected_draws"]
+    assert early["points"][1]["alarm"] <= early["alarm_never_accepting"] <= 0.05
+    assert groups["alarm_never_accepting"] is None
+    # A plan says so where it does not keep what was asked for: too short, or cut off too early.
+    assert (found["errors_kept"], groups["errors_kept"], own["errors_kept"]) == (True, True, True)
+    short = ("sequential", "groups", "--honest", "0.02", "--hidden", "0.08", "--looks", "20,40")
+    assert figures(*short)["errors_kept"] is False
+    assert "it misses what was wanted" in run(*short).stdout
+    assert (
+        figures("sequential", "wald", "--honest", "0.01", "--hidden", "0.05", "--most-draws", "60")["errors_kept"]
+        is False
+    )
     assert "--spending" in refused(
         "sequential", "groups", "--honest", "0", "--hidden", "0.1", "--looks", "2", "--spending", "x"
     )

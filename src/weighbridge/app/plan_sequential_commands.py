@@ -125,6 +125,9 @@ def _show(plan: SequentialPlan, *, fixed: SequentialPlan, as_json: bool) -> None
     patient = None
     if any(look.accept is not None for look in plan.looks[:-1]) and plan.kind == "group":
         patient = operating_point(never_accepting(plan), share=plan.honest).alarm
+    (false_alarm,) = (point.alarm for point in points if point.share == plan.honest)
+    (miss,) = (point.accept for point in points if point.share == plan.hidden)
+    kept = false_alarm <= plan.alpha and miss <= plan.beta
     if as_json:
         print_json(
             {
@@ -136,6 +139,7 @@ def _show(plan: SequentialPlan, *, fixed: SequentialPlan, as_json: bool) -> None
                 "most_draws": plan.most_draws,
                 "fixed_draws": fixed.most_draws,
                 "alarm_never_accepting": patient,
+                "errors_kept": kept,
                 "points": [asdict(point) for point in points],
                 "stop_rule": [asdict(look) for look in changes],
             }
@@ -154,6 +158,11 @@ def _show(plan: SequentialPlan, *, fixed: SequentialPlan, as_json: bool) -> None
         ],
     )
     _print_points(plan, points=points, fixed=fixed, patient=patient)
+    if not kept:
+        typer.echo(
+            f"- it misses what was wanted: false alarm {format_quantity(false_alarm)} for {plan.alpha:g}, miss "
+            f"{format_quantity(miss)} for {plan.beta:g}; allow more draws"
+        )
 
 
 def _print_points(

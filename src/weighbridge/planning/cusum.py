@@ -175,6 +175,10 @@ def alarm_level(
     low, middle, high = (
         float(maxima[min(histories - 1, math.ceil(at))]) for at in (rank - spread, rank, rank + spread)
     )
+    if middle <= 0:
+        raise InputError(
+            f"at {k:g} fewer honest sums than {chance:g} of all ever leave 0", field="k", mend="take a smaller one"
+        )
     return CusumAlarm(
         level=middle,
         low=low,
