@@ -59,8 +59,8 @@ EXPECTED = {
     "weighbridge plan balance periods": "FILE --periods --alpha --k --shift --correlation --lasting --histories "
     "--seed --picture --json",
     "weighbridge plan balance records": "--chip-days --rate --seen --alpha --picture --json",
-    "weighbridge plan balance yields": "--sigma --units --wafers --die-area --good --dies --declared --alpha --power "
-    "--picture --json",
+    "weighbridge plan balance yields": "--sigma --units --wafers --die-area --per-wafer --good --dies --declared "
+    "--alpha --power --picture --json",
     "weighbridge plan chips": "--chips --flop --chip-flops --days --period --rate --confidence --form --utilisation "
     "--log-days --tampered --tamper-seen --stretch --pooled --per-inspector --picture --json",
     "weighbridge plan clones": "--clones --inspected --confidence --copies --picture --json",

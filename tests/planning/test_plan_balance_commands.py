@@ -110,8 +110,11 @@ def test_balance_of_yields() -> None:
     assert figures(*wafers, "--dies", "2")["units"] == pytest.approx(53_550 / 2)
     assert "exactly one" in refused(*words)
     assert "exactly one" in refused(*wafers, "--units", "5")
-    assert "are needed with --wafers" in refused(*words, "--wafers", "5")
-    assert "are for --wafers" in refused(*words, "--units", "5", "--die-area", "814")
+    assert "exactly one is needed with --wafers" in refused(*words, "--wafers", "5")
+    assert "exactly one is needed with --wafers" in refused(*wafers, "--per-wafer", "29")
+    assert "it goes with --wafers" in refused(*words, "--units", "5", "--die-area", "814")
+    line = figures(*words, "--wafers", "140000", "--per-wafer", "29", "--declared", "3.64e6", status=1)
+    assert (line["units"], line["gross_dies"]) == (pytest.approx(4.06e6), None)
     for option, value in (("--die-area", "1e6"), ("--good", "1.5"), ("--dies", "0"), ("--declared", "-1")):
         assert option.strip("-") in refused(*wafers, option, value).replace("yield:", "good:")
 

@@ -62,6 +62,17 @@ def test_thresholds_in_equivalents(tpp: float, equivalents: int) -> None:
     assert round(h100_equivalents(tpp, definition="tpp-15840")) == equivalents
 
 
+@pytest.mark.parametrize(
+    ("tpp", "first", "later"),
+    [(15_832, 0.9995, 1.0005), (36_000, 2.273, 2.275), (56_000, 3.535, 3.539), (20_919, 1.321, 1.322),
+     (20_136, 1.271, 1.272), (50 * 4_992, 15.76, 15.77)],
+)  # fmt: skip
+def test_equivalents_by_both_definitions(tpp: float, first: float, later: float) -> None:
+    digits = 5e-5 if tpp == 15_832 else 5e-3 if tpp > 10**5 else 5e-4
+    assert h100_equivalents(tpp, definition="tpp-15840") == pytest.approx(first, abs=digits)
+    assert h100_equivalents(tpp, definition="tpp-15824") == pytest.approx(later, abs=digits)
+
+
 def test_meaningless_chips_are_refused() -> None:
     for tpp, memory in ((0.0, None), (math.nan, None), (1.0, 0.0), (1.0, math.inf)):
         with pytest.raises(InputError):

@@ -1,5 +1,6 @@
 """``weighbridge plan balance records | losses | yields``: counts that chance explains only so far."""
 
+import math
 from dataclasses import asdict
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_balance_panels import loss_panels, measured_panels, record_panels
+from weighbridge.app.plan_inputs import check_idle
 from weighbridge.errors import InputError
 from weighbridge.planning.balance import measured_balance
 from weighbridge.planning.losses import LLAMA_3, loss_alarm
@@ -158,10 +160,16 @@ def yields_command(
     ] = None,
     wafers: Annotated[str | None, typer.Option(help="Wafers of 300 mm that were started.", metavar="COUNT")] = None,
     die_area: Annotated[str | None, typer.Option(help="One die in mm2; with --wafers.", metavar="MM2")] = None,
-    good: Annotated[
-        str | None, typer.Option(help="Share of the dies that become good packages; with --wafers.", metavar="SHARE")
+    per_wafer: Annotated[
+        str | None,
+        typer.Option(
+            help="Pieces of one wafer if known, such as 29 on a packaging line; or --die-area.", metavar="COUNT"
+        ),
     ] = None,
-    dies: Annotated[str, typer.Option(help="Logic dies in a package; with --wafers.", metavar="COUNT")] = "1",
+    good: Annotated[
+        str, typer.Option(help="Share of the pieces that become good packages; with --wafers.", metavar="SHARE")
+    ] = "1",
+    dies: Annotated[str, typer.Option(help="Pieces in a package; with --wafers.", metavar="COUNT")] = "1",
     declared: Annotated[str | None, typer.Option(help="Packages that were declared.", metavar="COUNT")] = None,
     alpha: Alpha = "0.05",
     power: Power = "0.95",
@@ -171,23 +179,23 @@ def yields_command(
     r"""Packages that accounting by yield would not miss; exit status 1 if the declared ones are too few.
 
     Example: weighbridge plan balance yields --units 4e6 --sigma 0.02
+             weighbridge plan balance yields --wafers 140000 --per-wafer 29 --sigma 0.02 --declared 3.64e6
              weighbridge plan balance yields --wafers 1000 --die-area 814 --good 0.85 --sigma 0.02 --declared 50000
     """
     if (units is None) == (wafers is None):
         raise InputError("exactly one is needed", field="--units or --wafers")
-    per_wafer = None
+    gross = None
     if wafers is None:
-        if die_area is not None or good is not None or dies != "1":
-            raise InputError("are for --wafers", field="--die-area, --good and --dies")
+        typed = {"--die-area": die_area is not None, "--per-wafer": per_wafer is not None}
+        check_idle(typed | {"--good": good != "1", "--dies": dies != "1"}, needs="--wafers")
         expected = parse_quantity(str(units), name="--units")
     else:
-        if die_area is None or good is None:
-            raise InputError("are needed with --wafers", field="--die-area and --good")
-        area = parse_quantity(die_area, name="--die-area")
-        per_wafer = gross_dies(area)
+        if (die_area is None) == (per_wafer is None):
+            raise InputError("exactly one is needed with --wafers", field="--die-area or --per-wafer")
+        gross = None if die_area is None else gross_dies(parse_quantity(die_area, name="--die-area"))
         expected = units_by_yield(
             parse_quantity(wafers, name="--wafers"),
-            die_area=area,
+            per_wafer=parse_count(str(per_wafer), name="--per-wafer", least=1) if gross is None else math.floor(gross),
             yield_share=parse_quantity(good, name="--good"),
             dies=parse_count(dies, name="--dies", least=1),
         )
@@ -208,13 +216,13 @@ def yields_command(
     )
     alarm = None if made is None else found.alarm
     if as_json:
-        figures = {"gross_dies": per_wafer, "units": expected, "declared": made, "sigma": spread}
+        figures = {"gross_dies": gross, "units": expected, "declared": made, "sigma": spread}
         balance = {"unaccounted": None if made is None else found.unaccounted, "alarm_at": found.alarm_at}
         print_json(figures | balance | {"alarm": alarm, "detectable": found.detectable})
     else:
         pairs = [("packages expected", format_quantity(expected))]
-        if per_wafer is not None:
-            pairs.insert(0, ("dies that fit on a wafer, on average", format_quantity(per_wafer)))
+        if gross is not None:
+            pairs.insert(0, ("dies that fit on a wafer, on average", format_quantity(gross)))
         pairs += [
             ("standard deviation", format_quantity(spread)),
             ("alarm above", f"{format_quantity(found.alarm_at)} missing"),

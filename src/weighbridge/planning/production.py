@@ -36,22 +36,22 @@ def gross_dies(area: float, *, wafer: float = _WAFER_MM) -> float:
     return dies
 
 
-def units_by_yield(wafers: float, *, die_area: float, yield_share: float, dies: int = 1) -> float:
-    """Packages that wafers become: wafers x whole dies of one x yield / dies in a package.
+def units_by_yield(wafers: float, *, per_wafer: int, yield_share: float = 1.0, dies: int = 1) -> float:
+    """Packages that wafers become: wafers x pieces of one x yield / pieces in a package.
 
     Args:
-        wafers: wafers started.
-        die_area: mm2 of one die.
-        yield_share: share of the dies that become good packages, in (0, 1].
-        dies: logic dies in a package.
+        wafers: wafers started, of logic, or of a packaging line.
+        per_wafer: whole pieces of one: :func:`gross_dies` rounded down, or what a line is known to place.
+        yield_share: share of the pieces that become good packages, in (0, 1].
+        dies: pieces in a package.
 
     Raises:
         InputError: if a figure is meaningless.
     """
     if check_quantity(yield_share, name="yield") > 1:
         raise InputError(f"{yield_share:g} is above 1", field="yield", mend="for 85 % write 0.85")
-    whole = math.floor(gross_dies(die_area))
-    return check_quantity(wafers, name="wafers") * whole * yield_share / check_count(dies, name="dies", least=1)
+    pieces = check_quantity(wafers, name="wafers") * check_count(per_wafer, name="per-wafer", least=1)
+    return pieces * yield_share / check_count(dies, name="dies", least=1)
 
 
 def unseen_by_yield(
