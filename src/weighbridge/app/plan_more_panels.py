@@ -37,7 +37,8 @@ def segment_panels(plan: SegmentPlan) -> Panels:
     tries = sorted({round(10 ** (step / 6)) for step in range(37)} | {plan.tries})
     missed = 1 - plan.detection
     wanted = sorted(
-        {*(n / 50 for n in range(1, 50)), 0.99, 0.999} | ({plan.detection} if 0 < plan.detection < 1 else set())
+        {*(n / 50 for n in range(1, 50)), 0.99, 0.999}
+        | ({plan.detection_ground} if 0 < plan.detection_ground < 1 else set())
     )
     return f"Segments to replay: {plan.drawn:,} of {plan.segments:,}", (
         Chart(
@@ -70,17 +71,19 @@ def segment_panels(plan: SegmentPlan) -> Panels:
             y=Axis(label="share of the run's compute", reach=1.1 * plan.cost),
             series=(
                 Series(
-                    name="segments replayed of all",
+                    name=f"segments replayed of all, against {plan.tries:,} tries",
                     points=answered(
                         wanted,
                         lambda chance: (
-                            segments_needed(plan.segments, forged=plan.forged, confidence=Fraction(repr(chance)))
+                            segments_needed(
+                                plan.segments, forged=plan.forged, confidence=Fraction(repr(chance)), tries=plan.tries
+                            )
                             / plan.segments
                         ),
                     ),
                 ),
             ),
-            marks=(Mark(x=plan.detection, y=plan.cost, label=f"{plan.cost:.3g}"),),
+            marks=(Mark(x=plan.detection_ground, y=plan.cost, label=f"{plan.cost:.3g}"),),
         ),
     )
 
