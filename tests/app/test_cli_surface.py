@@ -53,13 +53,21 @@ EXPECTED = {
     "weighbridge log show": "PATH --roots --kind --subject --start --limit --json",
     "weighbridge log verify": "PATH --roots --checkpoint --json",
     "weighbridge plan balance chips": "--beginning --counted --received --shipped --retired --consignments --taken-on "
-    "--json",
-    "weighbridge plan balance flop": "--evidence --declared --sigma --hidden --alpha --power --json",
-    "weighbridge plan balance pairs": "FILE --population --item-sigma --alpha --json",
-    "weighbridge plan balance periods": "FILE --periods --alpha --k --shift --histories --seed --json",
+    "--changed-on --json",
+    "weighbridge plan balance flop": "--evidence --declared --sigma --hidden --alpha --power --picture --json",
+    "weighbridge plan balance losses": "--chips --days --yearly --lost --alpha --power --picture --json",
+    "weighbridge plan balance pairs": "FILE --population --item-sigma --alpha --picture --json",
+    "weighbridge plan balance periods": "FILE --periods --alpha --k --shift --correlation --lasting --histories "
+    "--seed --picture --json",
+    "weighbridge plan balance records": "--chip-days --rate --seen --alpha --picture --json",
+    "weighbridge plan balance yields": "--sigma --units --wafers --die-area --per-wafer --good --dies --declared "
+    "--alpha --power --picture --json",
     "weighbridge plan chips": "--chips --flop --chip-flops --days --period --rate --confidence --form --utilisation "
     "--log-days --tampered --tamper-seen --stretch --pooled --per-inspector --picture --json",
-    "weighbridge plan clones": "--clones --inspected --copies --json",
+    "weighbridge plan clones": "--clones --inspected --confidence --copies --picture --json",
+    "weighbridge plan cluster": "--tpp --memory --reference --json",
+    "weighbridge plan interviews answers": "--pairs --agreeing --confidence --json",
+    "weighbridge plan interviews refusals": "--asked --refused --base-rate --json",
     "weighbridge plan page": "--out",
     "weighbridge plan items": "--population --missing --confidence --seen --drawn --draws --picture --json",
     "weighbridge plan best": "--fleet --days --limit --rule --counting --format --declared --visits --inspector-days "
@@ -70,7 +78,8 @@ EXPECTED = {
     "--cover --set --mechanisms --adds --joined --together --years --progress --rules --picture --json",
     "weighbridge plan rules": "--rules --json",
     "weighbridge plan segments": "--segments --forged --confidence --drawn --tries --picture --json",
-    "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --picture --json",
+    "weighbridge plan sequential groups": "--honest --hidden --looks --alpha --beta --spending --beta-spending "
+    "--picture --json",
     "weighbridge plan sequential wald": "--honest --hidden --alpha --beta --most-draws --picture --json",
     "weighbridge plan sites": "--visits --missing --fleet --name-column --size-column --chips-column --only "
     "--skip-unsized --census-above --within --sites --site-size --drawn --seen --picture --json",
