@@ -192,6 +192,7 @@ def _print(plan: "BestPlan", judged: Limit) -> None:
             ("a hidden run of", format_flop(plan.flop)),
             ("is noticed with at least", format_quantity(plan.detection_bound)),
             ("the best answer found is noticed with", format_quantity(plan.detection)),
+            ("no plan is sure to notice it with more than", format_quantity(plan.most)),
             ("uniform sampling, same budget", format_quantity(plan.uniform)),
             ("chances by capacity, same budget", format_quantity(plan.by_capacity)),
             ("the safest way to hide it", where + (", …" if len(plan.hideouts) > 3 else "")),
