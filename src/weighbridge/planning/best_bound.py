@@ -95,6 +95,7 @@ class _Search:
         """Returns the programme of the box against the ways known and those that its plans call up."""
         plan = None
         for _ in range(_MOST_ROUNDS):
+            known = len(self.ways)
             plan = try_programme(
                 replace(self.game.menu, worth=box.worth),
                 capacity=self.game.capacity,
@@ -105,7 +106,7 @@ class _Search:
             )
             if plan is None or plan.promise <= self.found + CLOSE or not self._learn(plan):
                 break
-            if self._above(box, plan, way=-1) >= plan.promise - CLOSE / 4:
+            if self._above(box, plan, way=known) >= plan.promise - CLOSE / 4:
                 break
         return plan
 
@@ -118,6 +119,10 @@ class _Search:
         if any(np.allclose(answer.hidden, way, rtol=_ROUNDING, atol=0.0) for way in self.ways):
             return False
         self.ways.append(answer.hidden)
+        if not self.game.small:
+            # One box must do: ways on other sites at once, in fewer rounds.
+            promise = -math.log1p(-min(plan.promise, SUREST))
+            self.ways[-1:] = self.game.surprises(replace(plan, promise=promise), answer) or [answer.hidden]
         return True
 
     def _cut(self, box: Box, plan: Solution) -> list[Box]:

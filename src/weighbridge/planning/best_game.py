@@ -1,5 +1,6 @@
 """Cutting planes for the best plan: the programme proposes, the adversary answers, until neither is surprised."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -90,7 +91,8 @@ class Game:
             return 0.0
         more = _MORE * self.limits[name]
         gained = replace(game, limits={**game.limits, name: self.limits[name] + more})._climbed(plan.chances)
-        return max(0.0, self.loss(gained.chances) - self.loss(plan.chances)) / more
+        # Detection's own difference, in units of -ln(miss) at the plan as all prices are: exact where it is linear.
+        return max(0.0, -math.expm1(self.loss(plan.chances) - self.loss(gained.chances))) / more
 
     def _holding(self, depths: NDArray[np.bool_]) -> "Game":
         """Returns the game with looks of these depths, whose freezes are paid."""
@@ -202,7 +204,7 @@ class Game:
             found = self._programme(Ways(flop=self.flop, hidden=ways), at=at)
             plans.append(found)
             answer = self.answer(found.chances)
-            news = self._surprises(found, answer)
+            news = self.surprises(found, answer)
             ways.extend(news)
             if news:
                 continue
@@ -215,7 +217,7 @@ class Game:
     def _programme(self, against: Ways | Chords, *, at: Array) -> Solution:
         return solve_programme(self.menu, capacity=self.capacity, limits=self.limits, against=against, at=at)
 
-    def _surprises(self, found: Solution, answer: Response) -> list[Array]:
+    def surprises(self, found: Solution, answer: Response) -> list[Array]:
         """Returns the best answer, and further ones on other sites, as far as they beat what was promised."""
         ways, used = list[Array](), np.zeros(len(self.capacity), dtype=bool)
         while answer.loss < found.promise - _CLOSE and len(ways) < _ROWS_A_ROUND:
