@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from weighbridge.errors import InputError
 from weighbridge.planning.adversary import Looks, best_response
-from weighbridge.planning.best import plan_best
+from weighbridge.planning.best import MOST_SITES, plan_best
 from weighbridge.planning.best_menu import DRAWS, Budget, Effort
-from weighbridge.planning.fleet import MOST_SITES, Site
+from weighbridge.planning.fleet import Site
 
 DAY = 86_400.0
 ONE_DAY: dict[str, Any] = {"days": 1.0}

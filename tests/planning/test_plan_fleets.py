@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from weighbridge.app.fleet_files import COLUMNS, fleet_csv, read_epoch_clusters, read_fleet
+from weighbridge.app.fleet_files import COLUMNS, fleet_csv, read_epoch_clusters, read_fleet, read_sizes
 from weighbridge.app.plan_commands import app
 from weighbridge.errors import InputError
 
@@ -75,6 +75,10 @@ def test_a_fleet_reads_back_as_written(table: Path, tmp_path: Path) -> None:
         (SITES + '"east,1,1e15,1\n', "CSV"),
         (SITES + "ea\0st,1,1e15,1\n", "zero bytes"),
         (EPOCH, "plan fleet"),
+        (SITES.replace(",", ";"), "separate them by commas"),
+        (SITES.replace(",", "\t"), "separate them by commas"),
+        (SITES + '"ea\nst",1,1e15,1\n', "printable"),
+        (SITES + "east,,1e15,1\n", "line 4: chips"),
     ],
 )
 def test_a_hostile_table_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
@@ -110,7 +114,34 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
             read_fleet(path)
 
 
+def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.csv"
+    for text, encoding in ((SITES, "utf-8-sig"), (SITES.replace("\n", "\r\n"), "utf-8"), (SITES + "\n,,,\n", "utf-8")):
+        path.write_bytes(text.encode(encoding))
+        assert [site.name for site in read_fleet(path)] == ["north", "south"]
+        assert [site.name for site in read_sizes(path)[0]] == ["north", "south"]
+
+
 BEST = ("best", "--days", "30")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "detection"),
+    [
+        ("a,1000,1e15,5\nb,1000,1e15,5\n", ("--limit", "1e24", "--visits", "0"), 0.0),
+        ("a,1000,1e15,5\nb,1000,1e15,5\n", ("--limit", "1e24", "--visits", "100"), 1.0),
+        ("a,1000,1e15,5\n", ("--limit", "1e24", "--visits", "0.25"), 0.25),
+        # A run that fills the fleet to the last FLOP needs both: 1000 chips of 1e15 for 30 days are 2.592e24.
+        ("a,1000,1e15,5\nb,1000,1e15,5\n", ("--limit", "5.184e24", "--visits", "1"), 1.0),
+        ("".join(f"s{i},1000,1e15,5\n" for i in range(50)), ("--limit", "1e24", "--visits", "10"), 0.2),
+    ],
+)
+def test_edges_have_the_right_number(tmp_path: Path, rows: str, options: tuple[str, ...], detection: float) -> None:
+    path = tmp_path / "fleet.csv"
+    path.write_text(SITES.splitlines()[0] + "\n" + rows)
+    found = figures(*BEST, "--fleet", str(path), *options)
+    assert found["detection"] == pytest.approx(detection, abs=1e-3)
+    assert found["detection"] <= found["most"] <= detection + 2e-3
 
 
 def test_best_for_people_and_programs(table: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
-from weighbridge.app.plan_inputs import read_table
+from weighbridge.app.tables import read_table
 from weighbridge.errors import InputError
 from weighbridge.planning.balance import (
     Consignment,

@@ -26,7 +26,7 @@ from weighbridge.planning.best_menu import Budget, Effort, Reading, build_menu, 
 from weighbridge.planning.fleet import Site, check_fleet
 from weighbridge.units import check_count, check_quantity
 
-__all__ = ["ASSUMPTIONS", "BestPlan", "Hideout", "SitePlan", "plan_best"]
+__all__ = ["ASSUMPTIONS", "MOST_SITES", "BestPlan", "Hideout", "SitePlan", "plan_best"]
 
 ASSUMPTIONS: Final = (
     "the adversary knows every chance in the plan, not the draw; it works at full utilisation",
@@ -36,6 +36,8 @@ ASSUMPTIONS: Final = (
     "budgets hold on average over the draw; freezes are paid in full",
     "hidden work lies in chips that the fleet lists",
 )
+MOST_SITES: Final = 2_000
+"""Sites that a plan weighs one by one, in half a minute or so; public lists of clusters hold under a thousand."""
 _UNUSED: Final = 1e-7
 _MOST_CELLS: Final = 20_000
 _ROUNDING: Final = 1e-9
@@ -135,6 +137,8 @@ def plan_best(
         raise InputError(
             f"{periods:,} periods of {len(fleet):,} sites are too many", field="periods", mend="plan longer periods"
         )
+    if len(fleet) > MOST_SITES:
+        raise InputError(f"has {len(fleet):,} sites, more than {MOST_SITES:,}", field="fleet", mend="join small ones")
     limits = limits_of(budget)
     menu = build_menu(fleet, days=days, flop=flop, effort=effort, limits=limits)
     capacity = np.array([site.capacity(days) for site in fleet])
