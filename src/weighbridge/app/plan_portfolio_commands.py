@@ -19,7 +19,15 @@ from weighbridge.app.portfolio_text import (
     print_years,
     show_range,
 )
-from weighbridge.app.rule_options import limit_from
+from weighbridge.app.rule_options import (
+    CountingOption,
+    DeclaredOption,
+    FormatOption,
+    LimitOption,
+    RuleOption,
+    RulesOption,
+    limit_from,
+)
 from weighbridge.errors import InputError
 from weighbridge.planning.fleet import Site
 from weighbridge.planning.interval import parse_interval
@@ -47,15 +55,11 @@ def portfolio(
         Path, typer.Option(help="CSV: name, chips, chip_flops, visit_days; regime if you like.", metavar="FILE")
     ],
     days: Annotated[str, typer.Option(help="Length of the period in days.", metavar="DAYS")],
-    limit: Annotated[str | None, typer.Option(help="Threshold in FLOP, or give --rule.", metavar="FLOP")] = None,
-    rule: Annotated[str | None, typer.Option(help="Rule whose threshold and counting apply.", metavar="ID")] = None,
-    counting: Annotated[
-        str | None, typer.Option(help="Counting policy, for a rule that names none.", metavar="ID")
-    ] = None,
-    number_format: Annotated[
-        str, typer.Option("--format", help="Number format of chip_flops.", metavar="FORMAT")
-    ] = "bf16",
-    declared: Annotated[str, typer.Option(help="FLOP declared, counted by the rule's policy.", metavar="FLOP")] = "0",
+    limit: LimitOption = None,
+    rule: RuleOption = None,
+    counting: CountingOption = None,
+    number_format: FormatOption = "bf16",
+    declared: DeclaredOption = "0",
     confidence: Annotated[str, typer.Option(help="1 - alpha of bounds by sampling.", metavar="P")] = "0.95",
     regime: Annotated[
         list[str] | None, typer.Option(help="Regime to compare, or mechanisms joined by +; repeat.", metavar="ID")
@@ -82,7 +86,7 @@ def portfolio(
     progress: Annotated[
         str, typer.Option(help="Factor a year by which a capability's compute falls.", metavar="LOW:HIGH")
     ] = "1",
-    rules: Annotated[Path | None, typer.Option(help="File with rules of your own.", metavar="FILE")] = None,
+    rules: RulesOption = None,
     picture: Picture = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
