@@ -1,4 +1,4 @@
-"""A limit given as FLOP or as a rule, the options that give it, and chips' rates as that rule counts them: what plans over fleets share."""
+"""A limit as FLOP or as a rule: its options, and chips' rates as that rule counts them; shared by plans over fleets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
