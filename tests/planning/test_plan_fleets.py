@@ -193,8 +193,14 @@ def test_portfolio_for_people_and_programs(table: Path) -> None:
     assert found["inputs"]["tips.chance"]["mark"] == "given"
     assert [line["year"] for line in found["years"]["audited"]] == [0, 1, 2]
     shown = run(*options).stdout
-    for words in ("Regimes", "Piecewise cover", "Years of the treaty", "never lower X"):
+    # Nothing, people, pods and sensors leave all capacity alike, and each is named.
+    for words in ("Regimes", "Piecewise cover", "Years of the treaty", "never lower X", "weakest: largest X"):
         assert words in shown
+    worst = max(regime["hidden"]["high"] for regime in found["regimes"].values())
+    weakest = [name for name, regime in found["regimes"].items() if regime["hidden"]["high"] == worst]
+    assert {"nothing", "people", "watched-pods", "sensors"} <= set(weakest)
+    row = shown[shown.index("weakest: largest X") : shown.index("audited records that")]
+    assert all(name in row for name in weakest)
     named = figures(*PORTFOLIO, "--fleet", str(table), "--limit", "1e24", "--regime", "visits+guarantees")
     assert list(named["regimes"]) == ["visits+guarantees"]
 

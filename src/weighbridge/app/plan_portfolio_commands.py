@@ -12,6 +12,7 @@ from weighbridge.app.fleet_files import read_fleet
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_fleet_panels import portfolio_panels
 from weighbridge.app.portfolio_text import (
+    MARKS,
     inputs_of,
     print_groups,
     print_inputs,
@@ -137,13 +138,14 @@ def portfolio(
                 "regimes": {name: asdict(found) for name, found in covers.items()},
                 "years": {name: [asdict(line) for line in found] for name, found in lines.items()},
                 "inputs": inputs_of(known),
+                "marks": MARKS,
                 "assumptions": list(ASSUMPTIONS),
             }
         )
         return
-    print_regimes(covers, case=case, weakest=weakest)
+    print_regimes(covers, case=case)
     if _PIECEWISE in covers:
-        print_groups(covers[_PIECEWISE])
+        print_groups(covers[_PIECEWISE], case=case)
     if length:
         print_years(lines)
     print_inputs(known)
