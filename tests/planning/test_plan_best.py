@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from weighbridge.errors import InputError
@@ -172,6 +172,7 @@ def test_more_of_a_resource_never_detects_less(amount: float, more: float, name:
 
 
 @settings(max_examples=15, deadline=None)
+@example(350.0, 3.25, 0.7)  # HiGHS left it undecided before rows were brought to one size
 @given(st.floats(1.0, 400.0), st.floats(0.3, 4.0), st.sampled_from([0.7, 1.4, 6.0]))
 def test_freezes_are_never_overspent_and_every_price_is_given(freezes: float, visits: float, flop: float) -> None:
     found = plan_best(FLEET, flop=flop * 1e20, budget=Budget(visits=visits, freezes=freezes), **ONE_DAY)

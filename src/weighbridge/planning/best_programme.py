@@ -23,6 +23,8 @@ __all__ = ["Chords", "Rows", "Solution", "Ways", "levels", "solve_programme", "t
 # Tangents to -ln(1 - D) are taken no steeper than this: beyond it a programme loses its digits.
 _SUREST_TANGENT: Final = 1 - 1e-6
 _INFEASIBLE: Final = 2
+_METHODS: Final = ("highs", "highs-ds", "highs-ipm")
+"""One after the other: of a programme that one leaves undecided, another finds the solution."""
 _ROUNDING: Final = 1e-9
 
 
@@ -103,20 +105,29 @@ def try_programme(
 ) -> Solution | None:
     """Returns the same, against rows too, with the freezes of the looks ``paid`` paid in full; None if nothing fits."""
     from scipy.optimize import linprog
+    from scipy.sparse import diags_array
 
     form = _form(menu, capacity=capacity, limits=limits, against=against, at=at)
     bounds = form.bounds
     if paid is not None and "freezes" in limits:
         looks = len(form.cells[0])
         bounds[looks : 2 * looks] = [(float(whole), 1.0) for whole in paid[form.cells]]
-    result = linprog(-form.goal, A_ub=form.matrix, b_ub=form.most, bounds=bounds, method="highs")
-    if result.status == _INFEASIBLE:
-        return None
-    if result.status != 0 or result.x is None:
+    # Freezes count in thousands where chances count in shares: each row is brought to the same size.
+    sizes = np.asarray(abs(form.matrix).max(axis=1).todense(), dtype=np.float64).reshape(-1)
+    scale = 1.0 / np.where(sizes > 0, sizes, 1.0)
+    matrix, most = diags_array(scale) @ form.matrix, scale * form.most
+    for method in _METHODS:
+        result = linprog(-form.goal, A_ub=matrix, b_ub=most, bounds=bounds, method=method)
+        if result.status == _INFEASIBLE:
+            return None
+        if result.status == 0 and result.x is not None:
+            break
+    else:
         raise WeighbridgeError(f"the plan's linear programme was not solved: {result.message}")
+    prices = -np.asarray(result.ineqlin.marginals) * scale
     return Solution(
         chances=form.chances(result.x),
-        prices={n: max(0.0, -float(d)) for n, d in zip(form.names, result.ineqlin.marginals, strict=False)},
+        prices={n: max(0.0, float(price)) for n, price in zip(form.names, prices, strict=False)},
         promise=float(form.goal @ result.x),
     )
 
