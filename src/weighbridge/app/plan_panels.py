@@ -13,7 +13,7 @@ from typing import cast
 from weighbridge.app.charts import Axis, Calendar, Chart, Mark, Series
 from weighbridge.errors import InputError
 from weighbridge.planning.chip_forms import AnyForm, in_form
-from weighbridge.planning.chip_run import ChipRun
+from weighbridge.planning.chip_run import ChipRun, check_reachable, log_missed
 from weighbridge.planning.chips import ChipPlan
 from weighbridge.planning.imperfect import imperfect_log_miss
 from weighbridge.planning.items import ItemPlan, exact_sample
@@ -50,8 +50,18 @@ def chip_panels(
     """
     form, drawn, sure, period = cast("AnyForm", plan.form), plan.samples_per_period, float(confidence), run.period
 
+    # A plan of at most all chips is one by different chips: no point of its curves goes beyond a census.
+    most_chips = (pooled or run.chips) if drawn <= (pooled or run.chips) else math.inf
+
     def again(flop: float, wanted: Fraction) -> ChipPlan:
-        return in_form(form, replace(run, flop=flop), confidence=wanted, stretch=stretch, pooled=pooled)
+        asked = replace(run, flop=flop)
+        if most_chips < math.inf:
+            check_reachable(asked, missed=log_missed(wanted))
+        found = in_form(form, asked, confidence=wanted, stretch=stretch, pooled=pooled)
+        if found.samples_per_period <= most_chips:
+            return found
+        shrunk = most_chips / found.samples_per_period
+        return replace(found, samples_per_period=most_chips, samples_per_year=shrunk * found.samples_per_year)
 
     def inspectors(wanted: float) -> float:
         return again(run.flop, Fraction(repr(wanted))).samples_per_year / _CHIPS_PER_INSPECTOR
