@@ -259,7 +259,7 @@ def test_provers_that_collude_are_one() -> None:
 def test_no_sample_is_refused_rather_than_promised() -> None:
     tiny = run(chips=10, flop=2e21)  # one chip for 23 days, which shows nothing with chance 0.1
     assert tiny.chips_in_run == 1
-    with pytest.raises(InputError, match="reading every chip each period detects this run with 0.901215 only"):
+    with pytest.raises(InputError, match=r"reading every chip each period detects this run with 0\.901215 only"):
         every_form(tiny, confidence=0.99)
     exact = in_form("exact", tiny, confidence=0.99)
     assert "detects with 0.9012 only" in exact.notes[0]
