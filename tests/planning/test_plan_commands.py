@@ -212,6 +212,20 @@ def test_snapshots() -> None:
     assert "cannot reach" in run("snapshots", SNAPSHOTS | {"--limit": "1e30"}).stdout
 
 
+def test_a_share_of_the_chips_read_is_the_headline() -> None:
+    options = SNAPSHOTS | {"--limit": "1e24", "--share-read": "0.1"}
+    found = figures("snapshots", options | {"--freeze-seconds": "1.6", "--anchor-bytes": "5TB"})
+    assert (found["snapshots"], found["taken"]) == (33, 323)
+    assert found["rate"] == found["rate_concentrated"] == pytest.approx(2.683e-3, rel=1e-3)
+    assert (found["cost"]["triggers"], found["cost"]["audits"], found["share_read"]) == (323, 33, 0.1)
+    # What brings n with the confidence costs more than what only expects it.
+    assert found["rate_sure"] > found["rate"]
+    assert found["cost_sure"]["triggers"] == math.ceil(found["rate_sure"] * 120_000)
+    assert found["cost_sure"]["anchor_bytes"] > found["cost"]["anchor_bytes"]
+    shown = run("snapshots", options).stdout
+    assert " 33 " in shown and " 323 " in shown and " 30 " not in shown
+
+
 def test_the_rules_counting_applies_to_hidden_work() -> None:
     options = SNAPSHOTS | {"--rule": "miri.2025.ctb.strict", "--format": "fp32"}
     assert figures("snapshots", options)["capacity"] == pytest.approx(2 * 1.0368e25)  # FP32 counts double
