@@ -18,6 +18,7 @@ from weighbridge.app.calculator_page import ROWS, write_calculator
 from weighbridge.app.main import build
 from weighbridge.errors import InputError
 from weighbridge.planning.calculator import SLIDERS, Outcome, Settings, calculate
+from weighbridge.planning.chip_run import ChipRun
 from weighbridge.planning.chips import plan_chips
 from weighbridge.planning.snapshots import plan_snapshots
 
@@ -91,20 +92,53 @@ def test_it_agrees_with_the_planners() -> None:
         whole = calculate(Settings(**{f.name: getattr(settings, f.name) for f in fields(settings)} | {"chips": chips}))
         if whole.share * whole.snapshot_probability >= 1:
             continue
+        of_the_run = {name: value for name, value in arguments.items() if name != "confidence"}
+        most = ChipRun(chips=chips, **of_the_run).census_detection
+        assert whole.detection_most == pytest.approx(most)
         for form, figure in (("exact", whole.needed_per_year), ("paper", whole.needed_per_year_worst)):
             plan = plan_chips(chips, form=form, **arguments)  # type: ignore[arg-type]
-            assert figure == pytest.approx(plan.samples_per_year, rel=1e-6)
+            if most < settings.confidence:
+                assert figure is None
+            else:
+                every = chips * 365 / settings.period_days
+                assert figure == pytest.approx(min(plan.samples_per_year, every), rel=1e-6)
             compared += 1
         if settings.threshold < 1e28 and whole.snapshots_needed < 1e12:
             snapshots = plan_snapshots(
                 chips,
                 chip_flops=arguments["chip_flops"],
-                days=settings.period_days,
+                days=settings.run_days,
                 limit=found.threshold_then,
                 confidence=settings.confidence,
             )
             assert whole.snapshots_needed == pytest.approx(snapshots.snapshots, abs=1, rel=1e-9)
     assert compared > 100
+
+
+FEW = {"chips": 100, "threshold": 1e20, "inspectors": 1e4, "chips_per_inspector": 1e6}
+LONG = {"chips": 1e4, "rate": 1e-4, "period_days": 1, "run_days": 730, "threshold": 1e24}
+
+
+def test_no_sample_meets_a_run_more_often_than_its_records_allow() -> None:
+    found = calculate(Settings(**FEW))
+    assert found.detection == found.detection_worst == found.detection_most == pytest.approx(1 - math.exp(-0.1157407))
+    assert found.needed_per_year is None and found.inspectors_needed is None
+    for settings in grid():
+        one = calculate(settings)
+        if one.detection_most is not None:
+            assert one.detection is not None and one.detection_worst is not None
+            assert one.detection_worst <= one.detection * (1 + 1e-12) <= one.detection_most * (1 + 1e-9)
+
+
+def test_x_is_over_all_days_of_the_run() -> None:
+    found = calculate(Settings(**LONG))
+    assert found.hidden_all == pytest.approx(-math.log(0.1) / 1e-4 * 86_400e15)
+    assert found.hidden_all > found.threshold_then
+    needed = plan_snapshots(10_000, chip_flops=1e15, days=730, limit=1e24, confidence=0.9)
+    assert found.snapshots_needed == needed.snapshots > 0
+    # Thirty short periods hide what one form gives, however many periods there are.
+    read = calculate(Settings(**LONG | {"run_days": 365}))
+    assert read.hidden_read == calculate(Settings(**LONG)).hidden_read
 
 
 def test_more_of_what_helps_never_hurts() -> None:
@@ -254,6 +288,22 @@ def test_the_smallest_and_largest_settings_are_the_librarys(browser: Any) -> Non
     for end in ("least", "most"):
         settings = {slider.name: getattr(slider, end) for slider in SLIDERS}
         assert_same(browser.execute_script("return calculate(arguments[0])", settings), calculate(Settings(**settings)))
+
+
+def test_a_confidence_out_of_reach_is_said(browser: Any, folder: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    for settings in (FEW, LONG, CHINCHILLA):
+        browser.get("about:blank")
+        address = "&".join(f"{name}={value}" for name, value in settings.items())
+        browser.get((folder / "plan.html").as_uri() + "#" + address)
+        assert_same(shown(browser), calculate(Settings(**settings)))
+        assert browser.find_element(By.ID, "ceiling").is_displayed() == (settings is not CHINCHILLA)
+    browser.get("about:blank")
+    browser.get((folder / "plan.html").as_uri() + "#" + "&".join(f"{name}={value}" for name, value in FEW.items()))
+    assert "meets this run with 10.93 % only" in browser.find_element(By.ID, "ceiling").text
+    assert browser.find_element(By.ID, "out-needed_per_year").text == "no number is enough"
+    assert browser.find_element(By.ID, "out-detection_worst").text == "10.93 %"
 
 
 def test_an_impossible_run_says_so(browser: Any, folder: Path) -> None:

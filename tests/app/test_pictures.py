@@ -17,7 +17,7 @@ from weighbridge.app.pictures import draw, write_picture
 from weighbridge.app.plan_panels import Panels, chip_panels, item_panels, snapshot_panels
 from weighbridge.errors import InputError, MissingToolError
 from weighbridge.planning import plan_items, plan_snapshots
-from weighbridge.planning.chip_forms import AnyForm, in_form
+from weighbridge.planning.chip_forms import AnyForm, every_form, in_form
 from weighbridge.planning.chip_run import ChipRun
 from weighbridge.statistics import hypergeometric_miss
 
@@ -60,6 +60,28 @@ def test_a_curve_ends_where_no_sample_is_enough() -> None:
     run = replace(RUN, chips=1000, flop=2.592e21, rate=0.0325)
     panels = chip_panels(in_form("without-replacement", run, confidence=0.6), run=run, confidence=Fraction(3, 5))
     assert 0.6 <= max(wanted for _, wanted in chart(panels, 0).series[0].points) < 0.65
+
+
+def test_snapshots_of_a_share_read_are_drawn_by_the_concentrated_form() -> None:
+    plan = plan_snapshots(4000, chip_flops=1e15, days=30, limit=1e24, share_read=0.1)
+    panels = snapshot_panels(plan, chips=4000, days=30)
+    assert panels[0] == "Snapshots to audit: 33 in 30 days"
+    # 33 audited are a little more than the rate asks for: the confidence is met, and one snapshot fewer misses it.
+    assert 0.95 <= chart(panels, 0).marks[0].y < 0.96
+    assert chart(panels, 1).marks[0].y == pytest.approx(1e24, rel=0.03)
+    assert chart(panels, 1).marks[0].y <= 1e24
+    assert dict(chart(panels, 2).series[0].points)[0.95] == 33
+
+
+@pytest.mark.parametrize("form", [None, "without-replacement", "spread"])
+def test_no_curve_goes_beyond_all_chips_or_all_snapshots(form: AnyForm | None) -> None:
+    run, wanted = replace(RUN, chips=100, flop=8.64e21), Fraction(19, 20)
+    plan = every_form(run, confidence=wanted).worst if form is None else in_form(form, run, confidence=wanted)
+    panels = chip_panels(plan, run=run, confidence=wanted)
+    for drawn, chance in chart(panels, 0).series[0].points:
+        assert drawn <= 100 and chance <= -math.expm1(-10)
+    for drawn, flop in chart(panels, 1).series[0].points:
+        assert drawn <= 100 and -math.expm1(-flop / 8.64e20) >= 0.95 - 1e-9
 
 
 def test_eq_1_by_hand() -> None:

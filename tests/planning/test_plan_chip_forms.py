@@ -68,16 +68,30 @@ def test_persistent_plan_meets_its_confidence() -> None:
 )
 def test_without_replacement(samples: int, different: float, again: float) -> None:
     assert run().chips_in_run == 223
-    assert without_replacement_detection(run(), samples=samples) == pytest.approx(different, abs=5e-7)
+    full = run(flop=223 * 30 * A_DAY)
+    assert without_replacement_detection(full, samples=samples) == pytest.approx(different, abs=5e-7)
     assert plain_detection(run(), samples=samples, periods=1) == pytest.approx(again, abs=5e-7)
 
 
 def test_without_replacement_by_simulation() -> None:
-    # 200,000 histories: one standard error is 0.0011.
+    # 200,000 histories: one standard error is 0.0011. The last chip runs for 0.22 of the period.
     generator = np.random.default_rng(5)
-    marked = generator.binomial(223, run().seen, size=200_000)
+    part = run().share * 10**5 - 222
+    marked = generator.binomial(222, run().seen, size=200_000) + generator.binomial(1, -math.expm1(-3 * part), 200_000)
     met = generator.hypergeometric(marked, 100_000 - marked, 500)
-    assert float(np.mean(met > 0)) == pytest.approx(0.654629, abs=0.005)
+    found = without_replacement_detection(run(), samples=500)
+    assert float(np.mean(met > 0)) == pytest.approx(found, abs=0.004)
+    assert found < 0.654629  # what 223 full chips would give
+
+
+def test_a_last_chip_in_part_by_simulation() -> None:
+    # A run on one chip and a tenth of another, of 20: one standard error is 0.0011.
+    small, generator = run(chips=20, flop=1.1 * 30 * A_DAY), np.random.default_rng(6)
+    left = generator.poisson([3.0, 0.3], size=(200_000, 2)) > 0
+    drawn = np.argsort(generator.random((200_000, 20)), axis=1)[:, :2] < 7
+    found = without_replacement_detection(small, samples=7)
+    assert float(np.mean((left & drawn).any(axis=1))) == pytest.approx(found, abs=0.004)
+    assert without_replacement_detection(small, samples=20) == pytest.approx(small.census_detection)
 
 
 def test_without_replacement_is_the_smallest_whole_number() -> None:
@@ -181,7 +195,10 @@ def test_the_worst_case_holds_against_all(which: ChipRun, confidence: float) -> 
     except InputError:
         return
     worst = forms.worst.samples_per_period
-    assert worst == max(plan.samples_per_period for plan in forms.plans.values())
+    assert worst == min(which.chips, max(plan.samples_per_period for plan in forms.plans.values()))
+    if worst == which.chips:
+        assert which.census_detection >= confidence - 1e-9
+        return
     assert plain_detection(which, samples=worst, periods=which.periods) >= confidence - 1e-9
     assert persistent_detection(which, samples=worst, periods=which.draws) >= confidence - 1e-9
     for stretch in (1.0, 3.0, 1e6):
@@ -203,7 +220,13 @@ def test_a_plan_or_one_clear_error(stretch: float | None, confidence: float, **g
         forms = every_form(ChipRun(**given), confidence=confidence, stretch=stretch, pooled=10**9)
     except InputError:
         return
-    assert all(0 < plan.samples_per_period <= forms.worst.samples_per_period for plan in forms.plans.values())
+    assert 0 < forms.worst.samples_per_period <= 10**9
+    for name, plan in forms.plans.items():
+        held = (
+            plan.samples_per_period if name not in ("exact", "paper") else min(plan.samples_per_period, given["chips"])
+        )
+        assert 0 < held <= forms.worst.samples_per_period
+    assert confidence <= ChipRun(**given).census_detection * (1 + 1e-9)
 
 
 def test_draws_by_the_minute_are_refused() -> None:
@@ -234,12 +257,12 @@ def test_provers_that_collude_are_one() -> None:
 
 
 def test_no_sample_is_refused_rather_than_promised() -> None:
-    tiny = run(chips=10, flop=2e21)  # one chip, which shows nothing with chance 0.05
+    tiny = run(chips=10, flop=2e21)  # one chip for 23 days, which shows nothing with chance 0.1
     assert tiny.chips_in_run == 1
-    with pytest.raises(InputError, match="reading every chip each period would detect with"):
+    with pytest.raises(InputError, match=r"reading every chip each period detects this run with 0\.901215 only"):
         every_form(tiny, confidence=0.99)
     exact = in_form("exact", tiny, confidence=0.99)
-    assert "detects with 0.9502 only" in exact.notes[0]
+    assert "detects with 0.9012 only" in exact.notes[0]
 
 
 def test_slips_of_the_paper() -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,42 @@ def test_inspectors_of_footnote_5() -> None:
     assert "232" in run("chips", world).stdout
 
 
-def test_a_run_that_every_draw_gives_away_has_no_figure_in_any_form() -> None:
-    all_chips = CHIPS | {"--chips": "1000", "--flop": "2.592e24", "--rate": "10"}
-    for form in ((), ("--form", "exact"), ("--form", "paper")):
-        assert "no value" in refused("chips", all_chips, *form)
+def test_a_run_that_every_draw_gives_away_is_planned_for_as_stretched() -> None:
+    all_chips = CHIPS | {"--chips": "1000", "--flop": "2.592e24", "--rate": "1000"}
+    for form in ("exact", "paper", "persistent"):
+        words = refused("chips", all_chips, "--form", form)
+        assert "no value" in words and "form stretched" in words
+    found = figures("chips", all_chips)
+    assert found["form"] == "stretched"
+    assert found["samples_per_period"] == pytest.approx(-math.log(0.1))
+    assert {"exact", "paper"} <= set(found["not_counted"])
+    # A run on a quarter of the chips that hands over to the next quarter uses all: no draw misses that.
+    quarter = figures("chips", all_chips | {"--flop": "6.48e23"})
+    assert quarter["samples_per_period"] == pytest.approx(-4 * math.log(0.1))
+
+
+@pytest.mark.parametrize(
+    ("change", "ceiling"),
+    [
+        ({"--chips": "100", "--flop": "8.64e20"}, "0.632120"),  # ten chip-days: one snapshot
+        ({"--chips": "1", "--flop": "1e18"}, "0.00115673"),
+        (
+            {"--chips": "1000", "--flop": "9.504e20", "--days": "10", "--period": "10", "--rate": "0.3"},
+            "0.963116",
+        ),
+    ],
+)
+def test_no_plan_promises_more_than_all_snapshots_of_the_run(change: dict[str, str], ceiling: str) -> None:
+    wanted = CHIPS | change | {"--confidence": "0.99"}
+    for form in ((), ("--form", "without-replacement"), ("--form", "stretched"), ("--form", "spread")):
+        words = refused("chips", wanted, *form)
+        assert "confidence" in words and ceiling in words
+    # The paper's forms print the paper's number, and say so.
+    found = figures("chips", wanted, "--form", "exact")
+    assert any("promises more than there is" in note for note in found["notes"])
+    # What is below the ceiling is answered, by all chips at most.
+    reached = figures("chips", wanted | {"--confidence": ceiling})
+    assert reached["samples_per_period"] <= float(wanted["--chips"])
 
 
 def test_options_of_the_run() -> None:
@@ -177,6 +210,20 @@ def test_snapshots() -> None:
     assert priced["replay_share"] == pytest.approx(0.0023, abs=1e-4)
     assert "30" in run("snapshots", SNAPSHOTS | {"--limit": "1e24"}).stdout
     assert "cannot reach" in run("snapshots", SNAPSHOTS | {"--limit": "1e30"}).stdout
+
+
+def test_a_share_of_the_chips_read_is_the_headline() -> None:
+    options = SNAPSHOTS | {"--limit": "1e24", "--share-read": "0.1"}
+    found = figures("snapshots", options | {"--freeze-seconds": "1.6", "--anchor-bytes": "5TB"})
+    assert (found["snapshots"], found["taken"]) == (33, 323)
+    assert found["rate"] == found["rate_concentrated"] == pytest.approx(2.683e-3, rel=1e-3)
+    assert (found["cost"]["triggers"], found["cost"]["audits"], found["share_read"]) == (323, 33, 0.1)
+    # What brings n with the confidence costs more than what only expects it.
+    assert found["rate_sure"] > found["rate"]
+    assert found["cost_sure"]["triggers"] == math.ceil(found["rate_sure"] * 120_000)
+    assert found["cost_sure"]["anchor_bytes"] > found["cost"]["anchor_bytes"]
+    shown = run("snapshots", options).stdout
+    assert " 33 " in shown and " 323 " in shown and " 30 " not in shown
 
 
 def test_the_rules_counting_applies_to_hidden_work() -> None:

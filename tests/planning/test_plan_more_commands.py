@@ -61,7 +61,7 @@ def test_a_share_of_the_chips_read() -> None:
     found = figures(*SNAPSHOTS, "--share-read", "0.1")
     hidden = 1e24 / (1e15 * 86_400)
     assert found["share_read"] == 0.1
-    assert found["rate_concentrated"] > found["rate_exposure"] / 0.1
+    assert found["rate"] == found["rate_concentrated"] > found["rate_exposure"] / 0.1
     from weighbridge.statistics import concentrated_chip_time
 
     assert concentrated_chip_time(0.1, found["rate_concentrated"], 30, 0.05) == pytest.approx(hidden)

@@ -20,6 +20,7 @@ ROWS = (
     ("chips_in_run", "Chips that the run needs", "chips"),
     ("snapshot_probability", "A chip of the run incriminates when read", "%"),
     ("samples_per_year", "Chips read a year", "chips"),
+    ("detection_most", "Chance to meet the run with every chip read each period: the most there is", "%"),
     ("detection", "The run is met with chance", "%"),
     ("detection_worst", "The run is met with chance, if stretched (worst case)", "%"),
     ("needed_per_year", "Chips to read a year for the confidence", "chips"),
@@ -27,10 +28,10 @@ ROWS = (
     ("inspectors_needed", "Inspectors needed, worst case", "people"),
     ("cost", "Cost of the inspectors", "USD a year"),
     ("cost_needed", "Cost of those needed", "USD a year"),
-    ("hidden_all", "X: could stay hidden, all records read", "FLOP"),
-    ("hidden_read", "X: could stay hidden, only chips read", "FLOP"),
-    ("snapshots_due", "Freezes of the fleet in a period", "freezes"),
-    ("snapshots_needed", "Audited snapshots that keep X below the threshold", "snapshots"),
+    ("hidden_all", "X: could stay hidden over the run's days, all records read", "FLOP"),
+    ("hidden_read", "X: could stay hidden over the run's days, only chips read", "FLOP"),
+    ("snapshots_due", "Freezes of the fleet over the run's days", "freezes"),
+    ("snapshots_needed", "Audited snapshots over the run's days that keep X below the threshold", "snapshots"),
     ("stall", "The run loses to freezes", "%"),
 )
 """Field of the outcome, words, and unit; shares are shown in per cent."""

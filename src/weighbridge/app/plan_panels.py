@@ -13,12 +13,12 @@ from typing import cast
 from weighbridge.app.charts import Axis, Calendar, Chart, Mark, Series
 from weighbridge.errors import InputError
 from weighbridge.planning.chip_forms import AnyForm, in_form
-from weighbridge.planning.chip_run import ChipRun
+from weighbridge.planning.chip_run import ChipRun, check_reachable, log_missed
 from weighbridge.planning.chips import ChipPlan
 from weighbridge.planning.imperfect import imperfect_log_miss
 from weighbridge.planning.items import ItemPlan, exact_sample
 from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots
-from weighbridge.statistics import clopper_pearson_upper, hypergeometric_miss
+from weighbridge.statistics import clopper_pearson_upper, concentrated_chip_time, hypergeometric_miss
 from weighbridge.units import SECONDS_PER_DAY, format_quantity
 
 __all__ = ["Panels", "answered", "chip_panels", "item_panels", "snapshot_panels"]
@@ -50,8 +50,18 @@ def chip_panels(
     """
     form, drawn, sure, period = cast("AnyForm", plan.form), plan.samples_per_period, float(confidence), run.period
 
+    # A plan of at most all chips is one by different chips: no point of its curves goes beyond a census.
+    most_chips = (pooled or run.chips) if drawn <= (pooled or run.chips) else math.inf
+
     def again(flop: float, wanted: Fraction) -> ChipPlan:
-        return in_form(form, replace(run, flop=flop), confidence=wanted, stretch=stretch, pooled=pooled)
+        asked = replace(run, flop=flop)
+        if most_chips < math.inf:
+            check_reachable(asked, missed=log_missed(wanted))
+        found = in_form(form, asked, confidence=wanted, stretch=stretch, pooled=pooled)
+        if found.samples_per_period <= most_chips:
+            return found
+        shrunk = most_chips / found.samples_per_period
+        return replace(found, samples_per_period=most_chips, samples_per_year=shrunk * found.samples_per_year)
 
     def inspectors(wanted: float) -> float:
         return again(run.flop, Fraction(repr(wanted))).samples_per_year / _CHIPS_PER_INSPECTOR
@@ -179,23 +189,43 @@ def snapshot_panels(plan: SnapshotPlan, *, chips: int, days: float, lost_hours: 
     needed, alpha = plan.snapshots, 1 - plan.confidence
     # A share of all chip-time is met for certain: that cannot be drawn as a logarithm.
     log_miss = math.log1p(-min(plan.share, 1 - 1e-12))
+    phi, chip_days = plan.share_read, fleet * length
     rate = plan.capacity / (fleet * length * SECONDS_PER_DAY)
 
     def audits(wanted: float) -> float:
         found = plan_snapshots(
-            fleet, chip_flops=rate, days=length, limit=plan.room, confidence=wanted, unexplained=plan.unexplained
+            fleet,
+            chip_flops=rate,
+            days=length,
+            limit=plan.room,
+            confidence=wanted,
+            unexplained=plan.unexplained,
+            share_read=phi,
         )
         return float(found.snapshots)
 
+    def detection(number: float) -> float:
+        if phi is None:
+            return -math.expm1(number * log_miss)
+        # Hidden work on the fewest chips, each for the whole period: its log is read with chance phi.
+        log_seen = math.log1p(phi * math.expm1(-number / (phi * fleet))) if phi < 1 else -number / fleet
+        return -math.expm1(min(1.0, plan.share) * fleet * log_seen)
+
+    def hidden_by(number: int) -> float:
+        if phi is None:
+            return plan.capacity * clopper_pearson_upper(min(plan.unexplained, number), number, alpha)
+        bound = concentrated_chip_time(phi, number / (phi * chip_days), length, alpha)
+        return plan.capacity * min(1.0, bound / chip_days)
+
     low, high = max(1 + plan.unexplained, needed // 10), max(needed * 10, 20)
     counts = sorted({round(low * (high / low) ** (step / _POINTS)) for step in range(_POINTS + 1)} | {needed})
-    hidden = {n: plan.capacity * clopper_pearson_upper(min(plan.unexplained, n), n, alpha) for n in counts}
+    hidden = {n: hidden_by(n) for n in counts}
     return f"Snapshots to audit: {needed:,} in {length:g} days", (
         _detection(
             "snapshots audited",
             float(needed),
-            -math.expm1(needed * log_miss),
-            lambda n: -math.expm1(n * log_miss),
+            detection(needed),
+            detection,
             title=f"Chance to meet {format_quantity(plan.room, unit='FLOP', digits=3)} hidden on the fleet",
         ),
         Chart(
@@ -219,7 +249,8 @@ def snapshot_panels(plan: SnapshotPlan, *, chips: int, days: float, lost_hours: 
             plan.confidence,
         ),
         Calendar(
-            title=f"The period, at {format_quantity(plan.rate, digits=3)} audited snapshots a chip and day",
+            title=f"The period, at {format_quantity(plan.rate, digits=3)} "
+            + ("audited snapshots a chip and day" if phi is None else f"snapshots a chip and day, {phi:g} read"),
             days=length,
             rows=(
                 (f"a tenth more of the {needed:,} snapshots has fallen due, on average", _every(length / 10, length)),

@@ -12,11 +12,10 @@ from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_inputs import check_idle
 from weighbridge.app.plan_panels import snapshot_panels
 from weighbridge.errors import InputError
-from weighbridge.planning.snapshot_cost import SnapshotCost, concentrated_rate, record_bytes, snapshot_cost
+from weighbridge.planning.snapshot_cost import SnapshotCost, record_bytes, snapshot_cost
 from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots, replay_share
 from weighbridge.rules import RuleBook, load_rules, policy_applies_to_hidden
 from weighbridge.units import (
-    SECONDS_PER_DAY,
     format_bytes,
     format_flop,
     format_quantity,
@@ -44,8 +43,7 @@ class _Extras:
 
     replayed: float | None
     cost: SnapshotCost | None
-    concentrated: float | None
-    share_read: float | None
+    cost_sure: SnapshotCost | None
 
 
 def snapshots(
@@ -103,6 +101,13 @@ def snapshots(
     fleet = parse_count(chips, name="--chips", least=1)
     sure = parse_fraction(confidence, name="--confidence")
     lost = parse_count(unexplained, name="--unexplained")
+    read = None if share_read is None else parse_quantity(share_read, name="--share-read")
+    if read is not None and (lost or per_trigger != "1"):
+        raise InputError(
+            "is for chips that freeze each for itself, with logs that are all explained",
+            field="--share-read",
+            mend="give neither --unexplained nor --per-trigger",
+        )
     plan = plan_snapshots(
         fleet,
         chip_flops=counted_rate,
@@ -112,54 +117,43 @@ def snapshots(
         unexplained=lost,
         confidence=sure,
         strictly_below=strictly,
+        share_read=read,
     )
     steps = None if stride is None else parse_count(stride, name="--stride", least=1)
-    freezes = audits = plan.snapshots
-    replayed = concentrated = read = cost = None
-    if share_read is not None:
-        if lost or per_trigger != "1":
-            raise InputError(
-                "is for chips that freeze each for itself, with logs that are all explained",
-                field="--share-read",
-                mend="give neither --unexplained nor --per-trigger",
-            )
-        read = parse_quantity(share_read, name="--share-read")
-        hidden = plan.room / (counted_rate * SECONDS_PER_DAY)
-        concentrated = 0.0
-        if plan.snapshots:
-            concentrated = concentrated_rate(read, chip_days=hidden, period=period, confidence=sure)
-        # Every chip freezes, for nobody knows which will be read.
-        freezes = math.ceil(concentrated * fleet * period)
-        audits = math.ceil(read * freezes)
+    replayed = cost = cost_sure = None
     if step_seconds is not None or steps is not None:
         if steps is None or (step_seconds is None and freeze_seconds is None):
             raise InputError("need each other", field="--stride and --step-seconds", mend="give both")
         if step_seconds is not None:
             seconds = parse_seconds(step_seconds, name="--step-seconds")
-            replayed = replay_share(audits, stride=steps, step_seconds=seconds, days=period)
+            replayed = replay_share(plan.snapshots, stride=steps, step_seconds=seconds, days=period)
     if freeze_seconds is not None:
-        cost = snapshot_cost(
-            freezes,
-            chips=fleet,
-            days=period,
-            freeze_seconds=parse_seconds(freeze_seconds, name="--freeze-seconds"),
-            together=parse_count(together, name="--together", least=1),
-            per_trigger=parse_count(per_trigger, name="--per-trigger", least=1),
-            anchor_bytes=None if anchor_bytes is None else parse_bytes(anchor_bytes, name="--anchor-bytes"),
-            stride=steps,
-            audits=audits,
+        cost, cost_sure = (
+            snapshot_cost(
+                triggers,
+                chips=fleet,
+                days=period,
+                freeze_seconds=parse_seconds(freeze_seconds, name="--freeze-seconds"),
+                together=parse_count(together, name="--together", least=1),
+                per_trigger=parse_count(per_trigger, name="--per-trigger", least=1),
+                anchor_bytes=None if anchor_bytes is None else parse_bytes(anchor_bytes, name="--anchor-bytes"),
+                stride=steps,
+                audits=plan.snapshots,
+            )
+            for triggers in (plan.taken, max(plan.taken, math.ceil(plan.rate_sure * fleet * period)))
         )
     elif anchor_bytes is not None or together != "1" or per_trigger != "1":
         raise InputError("is needed for a cost", field="--freeze-seconds", mend="such as 1.6 (80 GB at 50 GB/s)")
-    extras = _Extras(replayed=replayed, cost=cost, concentrated=concentrated, share_read=read)
+    extras = _Extras(replayed=replayed, cost=cost, cost_sure=cost_sure)
     lost_hours = None if cost is None else cost.chip_hours_lost
     draw(picture, snapshot_panels, plan, chips=fleet, days=period, lost_hours=lost_hours)
     if as_json:
         more: dict[str, object] = {"limit": threshold, "rule": rule, "replay_share": replayed}
-        if cost is not None:
-            more["cost"] = asdict(cost) | {"digest_bytes_per_chip_year": record_bytes(cost.rate_per_chip)}
+        for name, one in (("cost", cost), ("cost_sure", cost_sure)):
+            if one is not None:
+                more[name] = asdict(one) | {"digest_bytes_per_chip_year": record_bytes(one.rate_per_chip)}
         if read is not None:
-            more |= {"share_read": read, "rate_concentrated": concentrated}
+            more["rate_concentrated"] = plan.rate
         print_json(asdict(plan) | more)
     else:
         _print(plan, threshold=threshold, extras=extras)
@@ -191,7 +185,10 @@ def _print(plan: SnapshotPlan, *, threshold: float, extras: _Extras) -> None:
         ("snapshots to audit (n)", f"{plan.snapshots:,}"),
         ("rate that expects n, per chip and day", format_quantity(plan.rate)),
         (f"rate that brings n with {plan.confidence:g}", format_quantity(plan.rate_sure)),
-        ("rate by the exposure form", format_quantity(plan.rate_exposure)),
+        (
+            "rate by the exposure form" if plan.share_read is None else "rate by the exposure form, if all were read",
+            format_quantity(plan.rate_exposure),
+        ),
         ("threshold", format_flop(threshold)),
         ("room beside declared work", format_flop(plan.room)),
         ("capacity of the fleet", format_flop(plan.capacity)),
@@ -199,14 +196,19 @@ def _print(plan: SnapshotPlan, *, threshold: float, extras: _Extras) -> None:
     ]
     if extras.replayed is not None:
         pairs.append(("replayed at most, of one run", f"{100 * extras.replayed:.3g} %"))
-    if extras.concentrated is not None:
-        pairs.append((f"rate if {extras.share_read:g} of the chips are read", format_quantity(extras.concentrated)))
+    if plan.share_read is not None:
+        pairs.insert(1, (f"snapshots that all chips take, for {plan.share_read:g} of them read", f"{plan.taken:,}"))
     if extras.cost is not None:
         pairs += _cost_pairs(extras.cost)
+    if extras.cost_sure is not None:
+        at = f"at the rate that brings n with {plan.confidence:g}"
+        pairs.append((f"chip-hours lost, {at}", format_quantity(extras.cost_sure.chip_hours_lost)))
+        if extras.cost_sure.anchor_bytes is not None:
+            pairs.append((f"bytes of anchors, {at}", format_bytes(extras.cost_sure.anchor_bytes)))
     notes: tuple[str, ...] = ("only audited snapshots count; they are drawn after the log has fixed the claims",)
     if plan.snapshots == 0:
         notes = ("the whole fleet at full capacity cannot reach the threshold in this time",)
-    if extras.concentrated:
+    if plan.share_read is not None and plan.snapshots:
         notes += ("with a share of the chips read, hidden work is packed onto few chips: the concentrated form",)
     if extras.cost is not None and extras.cost.chip_freezes > extras.cost.triggers:
         notes += ("chips that one trigger stops together are one snapshot, not many",)

@@ -100,6 +100,8 @@ ASSUMPTIONS: Final = (
     "records are read honestly: chips' firmware and keys hold (trust level A)",
     "the first half of a run does not incriminate: halve the threshold to keep it (Shavit 2023, footnote 3)",
     "worst case: the run is stretched over ever fewer chips and ever more periods; splitting it never helps it",
+    "no sample meets a run more often than reading every chip each period: a run leaves only so many records in all",
+    "X is what could stay hidden over all the days of the run, its periods together; a longer time needs more days",
     "X with all records read is the exposure form at no unexplained record; with a share read, the form for work"
     " packed onto the fewest chips",
     "algorithmic progress divides the threshold that matters; it is a guess, and yours to set",
@@ -118,16 +120,17 @@ class Outcome:
         chips_in_run: chips that the run needs.
         snapshot_probability: p_w, chance that a chip of the run holds an incriminating record when read.
         samples_per_year: chips that the inspectors read.
-        detection: chance that one of them belongs to the run, by Eq. 1.
+        detection_most: chance that the run is met if every chip is read each period: no sample has more.
+        detection: chance that a chip that is read belongs to the run, by Eq. 1; with all chips read, that most.
         detection_worst: the same against a run stretched without end.
-        needed_per_year: chips to read for the confidence, by Eq. 1.
+        needed_per_year: chips to read for the confidence, by Eq. 1, all chips at most; none if no number is enough.
         needed_per_year_worst: the same against a run stretched without end.
         inspectors_needed: people for that.
         cost: USD a year of the inspectors.
         cost_needed: USD a year of those needed.
-        hidden_all: X in FLOP if all records are read, at level A.
-        hidden_read: X in FLOP if only the chips that the inspectors read are.
-        snapshots_due: freezes of the fleet in a period.
+        hidden_all: X in FLOP over the days of the run if all records are read, at level A.
+        hidden_read: X in FLOP over the days of the run if only the chips that the inspectors read are.
+        snapshots_due: freezes of the fleet over the days of the run.
         snapshots_needed: audited snapshots that keep X below the threshold.
         stall: share of the run's time that its freezes cost.
     """
@@ -138,6 +141,7 @@ class Outcome:
     chips_in_run: float
     snapshot_probability: float
     samples_per_year: float
+    detection_most: float | None
     detection: float | None
     detection_worst: float | None
     needed_per_year: float | None
@@ -161,6 +165,8 @@ def calculate(settings: Settings) -> Outcome:
 
     Sampling: Shavit 2023 (arXiv 2303.11341), Eq. 1, with C.1's limit of ever fewer chips for the worst case:
     1 - (1 - (b/k) p_w)^(k s T/T_m) falls to 1 - e^(-b p_w s T/T_m). Bounds: :mod:`weighbridge.statistics`.
+    The most is 1 - e^(-f H / (a mu)): the run leaves Poisson(f H / (a mu)) records in all
+    (:attr:`weighbridge.planning.chip_run.ChipRun.census_detection`); beyond all chips more draws read nothing more.
     """
     s = settings
     missed = 1.0 - s.confidence
@@ -175,13 +181,16 @@ def calculate(settings: Settings) -> Outcome:
     possible = share <= 1.0
     caught = min(1.0, share * seen)
     exact = math.log1p(-caught) if caught < 1.0 else -math.inf
+    census = -s.rate * then / chip_day
     needed = needed_worst = None
-    if possible:
+    if possible and math.log(missed) >= census:
         once_a_period = _DAYS_PER_YEAR / s.period_days
         needed = math.log(missed) / exact / periods * once_a_period if caught < 1.0 else once_a_period
         needed_worst = -math.log(missed) / caught / periods * once_a_period
+        needed, needed_worst = (min(number, s.chips * once_a_period) for number in (needed, needed_worst))
     read = min(1.0, drawn / s.chips)
-    room = then / (fleet_day * s.period_days)
+    met, met_worst = (census, census) if read == 1.0 else (drawn * periods * exact, -drawn * periods * caught)
+    most_days = s.chips * s.run_days
     return Outcome(
         threshold_then=then,
         breakout_days=then / fleet_day,
@@ -189,8 +198,9 @@ def calculate(settings: Settings) -> Outcome:
         chips_in_run=share * s.chips,
         snapshot_probability=seen,
         samples_per_year=a_year,
-        detection=-math.expm1(drawn * periods * exact) if possible else None,
-        detection_worst=-math.expm1(-drawn * periods * caught) if possible else None,
+        detection_most=-math.expm1(census) if possible else None,
+        detection=-math.expm1(met) if possible else None,
+        detection_worst=-math.expm1(met_worst) if possible else None,
         needed_per_year=needed,
         needed_per_year_worst=needed_worst,
         inspectors_needed=None if needed_worst is None else math.ceil(needed_worst / s.chips_per_inspector),
@@ -198,10 +208,11 @@ def calculate(settings: Settings) -> Outcome:
         cost_needed=None
         if needed_worst is None
         else math.ceil(needed_worst / s.chips_per_inspector) * s.inspector_cost,
-        hidden_all=min(-math.log(missed) / s.rate, s.chips * s.period_days) * chip_day,
-        hidden_read=min(concentrated_chip_time(read, s.rate, s.period_days, missed), s.chips * s.period_days)
+        hidden_all=min(-math.log(missed) / s.rate, most_days) * chip_day,
+        # Work is packed onto chips for whole periods, or for all of a shorter run, in as many periods as it takes.
+        hidden_read=min(concentrated_chip_time(read, s.rate, min(s.period_days, s.run_days), missed), most_days)
         * chip_day,
-        snapshots_due=s.rate * s.chips * s.period_days,
-        snapshots_needed=0.0 if room >= 1.0 else math.ceil(math.log(missed) / math.log1p(-room)),
+        snapshots_due=s.rate * most_days,
+        snapshots_needed=0.0 if share >= 1.0 else math.ceil(math.log(missed) / math.log1p(-share)),
         stall=-math.expm1(-share * s.chips * s.rate * s.freeze_seconds / SECONDS_PER_DAY) if possible else None,
     )

@@ -4,7 +4,8 @@
 |---|---|
 | exact | Eq. 1 as printed |
 | paper | the linear form behind Table 1 |
-| without-replacement | s different chips each period: P(miss) = E[C(C-K, s) / C(C, s)], K ~ Binomial(ceil c, p_w) |
+| without-replacement | s different chips each period: P(miss) = E[C(C-K, s) / C(C, s)], K ~ Binomial(c, p_w); where c
+  is no whole number, its last chip runs for that part of each period |
 | persistent | logs are kept, and read also at the first draw after the run's end: R = ceil(T / T_m) draws miss with
   prod over r = 1..R of (1 - b (1 - e^(-f min(r T_m, T))))^s |
 | stretched | fewer chips for k times as long (appendix C.1): P(miss) = (1 - b p_w / k)^(k s) |
@@ -13,6 +14,12 @@
 | colluding | Provers that pool their chips are one Prover with all of them, who may stretch too |
 
 As k grows the stretched form tends to the linear one, so Table 1's rounding up is what stretching forces.
+
+No form promises more than a census gives (``ChipRun.census_detection``); a confidence above it is refused. For s
+different chips a period, however the run is laid out: with u_i chip-days on chip i in a period, ln P(miss) is at most
+the sum of ln(1 - (s/C)(1 - e^(-f u_i))), each convex in u_i and 0 at 0, so P(miss) <= (1 - (s/C) p_w)^(H / (a T_m)).
+That is at most the stretched form's value and, at s = C, the census. So a form that asks for more than C draws with
+replacement is answered by the C chips. Only ``exact`` and ``paper`` print the paper's numbers as they are.
 """
 
 import math
@@ -22,7 +29,7 @@ from fractions import Fraction
 from typing import Final, Literal, get_args
 
 from weighbridge.errors import InputError
-from weighbridge.planning.chip_run import ChipRun, log_missed
+from weighbridge.planning.chip_run import ChipRun, check_reachable, log_missed
 from weighbridge.planning.chips import ChipPlan, plan_of
 from weighbridge.planning.imperfect import imperfect_log_miss
 from weighbridge.statistics import hypergeometric_log_miss
@@ -45,6 +52,8 @@ AnyForm = Literal["exact", "paper", "without-replacement", "persistent", "stretc
 _ORDER: Final[tuple[AnyForm, ...]] = (
     "colluding", "stretched", "without-replacement", "persistent", "spread", "relayed", "exact", "paper",
 )  # fmt: skip
+_PRINTED: Final = ("exact", "paper")  # as the paper prints them, whatever a census gives
+_CERTAIN: Final = "every chip drawn would incriminate a run that is not stretched"
 _MOST_DRAWS: Final = 20_000
 _FULL: Final = 40.0  # e^-40 is nothing beside 1
 _CHOICES: Final = 33  # lengths and numbers of legs that the worst case is looked for among
@@ -55,7 +64,7 @@ class ChipForms:
     """The plan in every form.
 
     Attributes:
-        worst: the largest sample of all forms: the plan that holds against every Prover considered.
+        worst: the largest sample of all forms, at most a census: the plan that holds against every Prover considered.
         plans: each form's plan.
         not_counted: forms that were not counted, each with the reason.
     """
@@ -79,15 +88,26 @@ def every_form(
     Raises:
         InputError: if a form has no answer: the plan would hold against some Provers only.
     """
+    missed = log_missed(confidence)
+    check_reachable(run, missed=missed)
     plans: dict[str, ChipPlan] = {}
     not_counted: dict[str, str] = {}
     for form in get_args(AnyForm):
         if form == "colluding" and pooled is None:
             not_counted[form] = "the chips of all Provers that may collude were not given"
             continue
-        plans[form] = in_form(form, run, confidence=confidence, stretch=stretch, pooled=pooled)
-    worst = max(_ORDER, key=lambda form: plans[form].samples_per_period if form in plans else -1.0)
-    return ChipForms(worst=plans[worst], plans=plans, not_counted=not_counted)
+        plan = _in_form(form, run, missed=missed, stretch=stretch, pooled=pooled)
+        if plan is None:
+            not_counted[form] = f"{_CERTAIN}, so it asks for any draw at all"
+        else:
+            plans[form] = plan
+    # Eq. 1 and the linear form may ask for more draws than there are chips: the plan does not.
+    held = dict(plans)
+    for form in _PRINTED:
+        if form in plans and (asked := plans[form].samples_per_period) > run.chips:
+            held[form] = plan_of(run, form=form, per_period=float(run.chips), missed=missed, notes=_census(asked))
+    worst = max(_ORDER, key=lambda form: held[form].samples_per_period if form in held else -1.0)
+    return ChipForms(worst=held[worst], plans=plans, not_counted=not_counted)
 
 
 def in_form(
@@ -103,11 +123,30 @@ def in_form(
     Raises:
         InputError: if the form is not known, the run impossible, or no sample is enough.
     """
-    missed = log_missed(confidence)
+    plan = _in_form(form, run, missed=log_missed(confidence), stretch=stretch, pooled=pooled)
+    if plan is None:
+        raise InputError(
+            f"{_CERTAIN}, so the form {form} has no value",
+            field="rate",
+            mend="one chip per period is enough for a run that is not stretched; form stretched covers both",
+        )
+    return plan
+
+
+def _in_form(
+    form: AnyForm, run: ChipRun, *, missed: float, stretch: float | None, pooled: int | None
+) -> ChipPlan | None:
+    """Returns the plan in one form; none where any draw at all would be enough."""
     notes: tuple[str, ...] = ()
     if form == "colluding":
-        if pooled is None or check_count(pooled, name="pooled", least=1) < run.chips:
-            raise InputError("is needed, and counts the Prover's own chips too", field="pooled")
+        if pooled is None:
+            raise InputError("is needed", field="pooled", mend="give the chips of all Provers that may collude")
+        if check_count(pooled, name="pooled", least=1) < run.chips:
+            raise InputError(
+                f"{pooled:,} is fewer than the Prover's own {run.chips:,} chips",
+                field="pooled",
+                mend="count the Prover's own chips too",
+            )
         run = replace(run, chips=pooled)
         notes = (f"drawn among all {pooled:,} chips of the Provers that may collude",)
     if stretch is not None and check_quantity(stretch, name="stretch") < 1:
@@ -124,12 +163,24 @@ def in_form(
     }
     if form not in forms:
         raise InputError(f"{form!r} is not known", field="form", mend=f"choose one of {', '.join(forms)}")
-    return plan_of(run, form=form, per_period=forms[form](run, missed), missed=missed, notes=notes)
+    if form not in _PRINTED:
+        check_reachable(run, missed=missed)
+    per_period = forms[form](run, missed)
+    if per_period == 0:
+        return None
+    if form not in _PRINTED and per_period > run.chips:
+        notes += _census(per_period)
+        per_period = float(run.chips)
+    return plan_of(run, form=form, per_period=per_period, missed=missed, notes=notes)
+
+
+def _census(asked: float) -> tuple[str, ...]:
+    return (f"every chip each period: a census; the form asks for {asked:,.6g} draws with replacement",)
 
 
 def plain_detection(run: ChipRun, *, samples: float, periods: float) -> float:
     """Probability of detection of Eq. 1's model over ``periods`` draws: 1 - (1 - b p_w)^(s periods)."""
-    return -math.expm1(samples * periods * _log_miss(run, run.share * run.seen))
+    return _detected(samples * periods, _log_miss(run, run.share * run.seen))
 
 
 def persistent_detection(run: ChipRun, *, samples: float, periods: int) -> float:
@@ -138,7 +189,7 @@ def persistent_detection(run: ChipRun, *, samples: float, periods: int) -> float
     ``periods`` is R: with ceil(T / T_m) the last draw may come after the run's end, with floor(T / T_m) all come
     before it.
     """
-    return -math.expm1(samples * _persistent_log_miss(run, check_count(periods, name="periods", least=1)))
+    return _detected(samples, _persistent_log_miss(run, check_count(periods, name="periods", least=1)))
 
 
 def without_replacement_detection(run: ChipRun, *, samples: int) -> float:
@@ -151,7 +202,7 @@ def stretched_detection(run: ChipRun, *, samples: float, stretch: float) -> floa
 
     1 - (1 - b p_w / k)^(k s T / T_m); an infinite stretch gives 1 - e^(-b p_w s T / T_m).
     """
-    return -math.expm1(samples * run.periods * _stretched_log_miss(run, stretch))
+    return _detected(samples * run.periods, _stretched_log_miss(run, stretch))
 
 
 def spread_detection(run: ChipRun, *, samples: float, days: float) -> float:
@@ -160,19 +211,17 @@ def spread_detection(run: ChipRun, *, samples: float, days: float) -> float:
     Raises:
         InputError: if there are not that many chips.
     """
-    return -math.expm1(samples * _spread_log_miss(run, check_quantity(days, name="days")))
+    return _detected(samples, _spread_log_miss(run, check_quantity(days, name="days")))
+
+
+def _detected(samples: float, log_miss: float) -> float:
+    return 0.0 if samples == 0 else -math.expm1(samples * log_miss)
 
 
 def _log_miss(run: ChipRun, chance: float) -> float:
-    if chance >= 1:
-        raise InputError(
-            "every chip drawn would incriminate the run, so Eq. 1 has no value",
-            field="rate",
-            mend="one chip per period is enough",
-        )
     if chance == 0:
         raise InputError("the run is too small against the fleet to compute with", field="flop")
-    return math.log1p(-chance)
+    return math.log1p(-chance) if chance < 1 else -math.inf
 
 
 def _persistent_log_miss(run: ChipRun, periods: int) -> float:
@@ -184,6 +233,8 @@ def _persistent_log_miss(run: ChipRun, periods: int) -> float:
     # Once logs are full of the run, later draws see no more; all snapshots are there to double precision.
     full = min(periods, math.ceil(_FULL / (run.rate * run.period)))
     total = math.fsum(_log_miss(run, share * run.seen_after(min(r * run.period, run.days))) for r in range(1, full + 1))
+    if periods == full:
+        return total
     return total + (periods - full) * _log_miss(run, share * run.seen_after(run.days))
 
 
@@ -197,20 +248,13 @@ def _persistent(run: ChipRun, missed: float) -> float:
 
 
 def _linear(run: ChipRun, missed: float) -> float:
-    _log_miss(run, run.share * run.seen)  # refused where Eq. 1 is
-    return -missed / (run.share * run.seen) / run.periods
+    # No value where Eq. 1 has none.
+    return -missed / (run.share * run.seen) / run.periods if _equation_1(run, missed) > 0 else 0.0
 
 
 def _without_replacement(run: ChipRun, missed: float) -> float:
     """Returns the smallest whole number of different chips that is enough over T / T_m draws."""
     wanted = missed / run.periods
-    if _different_log_miss(run, run.chips) > wanted:
-        raise InputError(
-            f"reading every chip each period would detect with "
-            f"{-math.expm1(run.periods * _different_log_miss(run, run.chips)):.6g} only",
-            field="rate",
-            mend="take more snapshots per chip and day, or ask for less",
-        )
     low, high = 0, run.chips
     while high - low > 1:
         middle = (low + high) // 2
@@ -220,9 +264,27 @@ def _without_replacement(run: ChipRun, missed: float) -> float:
 
 def _different_log_miss(run: ChipRun, samples: int) -> float:
     # Which of the run's chips hold a snapshot and which are drawn may be decided in either order.
-    if run.seen == 1:
-        return hypergeometric_log_miss(run.chips, run.chips_in_run, samples)
-    return imperfect_log_miss(run.chips, defective=run.chips_in_run, drawn=samples, seen=run.seen)
+    whole = math.floor(run.exact_share * run.chips)
+    part = float(run.exact_share * run.chips - whole)
+    if part == 0:
+        return _met_log_miss(run.chips, whole, samples, seen=run.seen)
+    # The last chip runs for a part of each period. It is drawn with the rest, or it is not.
+    drawn, seen = samples / run.chips, run.seen_after(part * run.log_window)
+    missed_last = -math.inf if drawn * (1 - seen) == 0 else math.log(drawn * (1 - seen))
+    with_last = missed_last + _met_log_miss(run.chips - 1, whole, samples - 1, seen=run.seen) if samples else -math.inf
+    if samples == run.chips:
+        return with_last
+    without = math.log1p(-drawn) + _met_log_miss(run.chips - 1, whole, samples, seen=run.seen)
+    high, low = max(with_last, without), min(with_last, without)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+def _met_log_miss(chips: int, involved: int, samples: int, *, seen: float) -> float:
+    if involved == 0 or samples == 0:
+        return 0.0
+    if seen == 1:
+        return hypergeometric_log_miss(chips, involved, samples)
+    return imperfect_log_miss(chips, defective=involved, drawn=samples, seen=seen)
 
 
 def _stretched(run: ChipRun, missed: float, stretch: float | None) -> float:

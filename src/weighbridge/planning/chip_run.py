@@ -6,15 +6,18 @@ that a run that needs precisely all chips is possible.
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Context
 from fractions import Fraction
 from typing import Final
 
 from weighbridge.errors import InputError
 from weighbridge.units import SECONDS_PER_DAY, check_count, check_fraction, check_quantity
 
-__all__ = ["ChipRun", "log_missed"]
+__all__ = ["ChipRun", "check_reachable", "log_missed"]
 
 _WORTH_PRINTING: Final = 10**9
+# A confidence that equals the ceiling in all digits that doubles keep is reached.
+_ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +136,50 @@ class ChipRun:
         """Snapshots of the whole run on all chips, expected: f H / (a mu), whatever the number of chips."""
         return self.rate * self.flop / (self.chip_flops * self.utilisation * SECONDS_PER_DAY)
 
+    @property
+    def census_log_miss(self) -> float:
+        """Logarithm of the chance that the run escapes a census: every chip read each period.
+
+        The run leaves Poisson(f H / (a mu)) snapshots in all, however it is spread or stretched, so with whole logs
+        no plan misses it with less than e^(-f H / (a mu)). Its H / (a mu T_m) chip-periods each escape with
+        1 - p_w; a chip whose logging is off is one chip-period at least.
+        """
+        chip_periods = float(self.exact_share) * self.chips * self.periods
+        logged = -self.rate * self.log_window
+        unseen = math.log1p(-self.tamper_seen) if self.tamper_seen < 1 else -math.inf
+        if self.tampered is None:
+            return max(chip_periods * logged, max(1.0, chip_periods) * unseen)
+        missed = (1 - self.tampered) * math.exp(logged) + self.tampered * (1 - self.tamper_seen)
+        if self.tampered == 0:
+            return chip_periods * logged
+        return chip_periods * math.log(missed) if missed > 0 else -math.inf
+
+    @property
+    def census_detection(self) -> float:
+        """Largest probability of detection that any sample can have: 1 - e^(-f H / (a mu)) with whole logs."""
+        return -math.expm1(self.census_log_miss)
+
 
 def log_missed(confidence: float | Fraction) -> float:
     """Returns ln(1 - p), in full precision near 0 as near 1."""
     sure = check_fraction(confidence, name="confidence")
     return math.log1p(-float(sure)) if sure < Fraction(1, 2) else math.log(1 - sure)
+
+
+def check_reachable(run: ChipRun, *, missed: float) -> None:
+    """Refuses a confidence, given as ``missed`` = ln(1 - p), that even a census does not reach.
+
+    Raises:
+        InputError: if it is above the ceiling.
+    """
+    if run.seen > 0 and missed < run.census_log_miss * (1 + _ROUNDING):  # seen refuses a run that nothing shows
+        most = Context(prec=6, rounding=ROUND_FLOOR).create_decimal(repr(run.census_detection))
+        raise InputError(
+            f"reading every chip each period detects this run with {most:f} only: the snapshots that it "
+            f"leaves in all are {run.incriminating_snapshots:.4g}, expected",
+            field="confidence",
+            mend="ask for no more than that, or take more snapshots per chip and day (rate)",
+        )
 
 
 def _times(share: Fraction) -> str:

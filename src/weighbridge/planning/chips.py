@@ -91,7 +91,7 @@ def plan_chips(
         raise InputError(
             "every chip drawn would incriminate the run, so Eq. 1 has no value",
             field="rate",
-            mend="one chip per period is enough",
+            mend="one chip per period is enough for a run that is not stretched; form stretched covers both",
         )
     if share * seen == 0:
         raise InputError("the run is too small against the fleet to compute with", field="flop")
@@ -150,12 +150,11 @@ def _notes(run: ChipRun, per_period: float, *, missed: float) -> tuple[str, ...]
             f"Eq. 1 divides by {run.periods:.4g} periods; a run overlaps {math.ceil(run.periods)} draws, of which "
             f"{math.floor(run.periods)} follow a complete period"
         )
-    if per_period > run.chips:
-        all_read = -math.inf if run.seen == 1 else run.periods * run.chips_in_run * math.log1p(-run.seen)
-        if all_read <= missed:
-            notes.append("more draws than chips: with replacement; inspecting every chip each period is enough")
-        else:
-            notes.append(
-                f"more draws than chips: reading every chip each period detects with {-math.expm1(all_read):.4g} only"
-            )
+    if missed < run.census_log_miss * (1 + 1e-12):
+        notes.append(
+            f"the form promises more than there is: reading every chip each period detects with "
+            f"{run.census_detection:.4g} only"
+        )
+    elif per_period > run.chips:
+        notes.append("more draws than chips: with replacement; inspecting every chip each period is enough")
     return tuple(notes)

@@ -16,6 +16,7 @@ from weighbridge.units import SECONDS_PER_DAY, check_count, check_fraction, chec
 
 __all__ = [
     "SnapshotCost",
+    "check_share",
     "concentrated_rate",
     "count_limits",
     "count_test",
@@ -87,7 +88,7 @@ def snapshot_cost(
     check_quantity(days, name="days")
     for name, count in (("together", together), ("per-trigger", per_trigger)):
         if check_count(count, name=name, least=1) > chips:
-            raise InputError(f"{count:,} is more than all {chips:,} chips", field=name)
+            raise InputError(f"{count:,} is more than all {chips:,} chips", field=name, mend=f"give {chips:,} at most")
     audited = triggers if audits is None else check_count(audits, name="audits")
     if audited > triggers:
         raise InputError(f"{audited:,} of {triggers:,} snapshots is impossible", field="audits")
@@ -149,8 +150,7 @@ def concentrated_rate(phi: float, *, chip_days: float, period: float, confidence
     Raises:
         InputError: if no rate is enough: then more chips must be read.
     """
-    if not 0 < phi <= 1:
-        raise InputError(f"{phi} does not lie in (0, 1]", field="share-read", mend="for 10 % write 0.1")
+    check_share(phi)
     check_quantity(chip_days, name="chip-days")
     check_quantity(period, name="period")
     alpha = float(1 - check_fraction(confidence, name="confidence"))
@@ -164,6 +164,17 @@ def concentrated_rate(phi: float, *, chip_days: float, period: float, confidence
     if phi == 1:
         return -math.log(alpha) / chip_days
     return -math.log1p(-needed / phi) / period
+
+
+def check_share(phi: float) -> float:
+    """Returns the share of the chips whose logs are read.
+
+    Raises:
+        InputError: if it is none.
+    """
+    if not 0 < phi <= 1:
+        raise InputError(f"{phi} does not lie in (0, 1]", field="share-read", mend="for 10 % write 0.1")
+    return phi
 
 
 def count_test(expected: float, *, seen: int) -> tuple[float, float]:

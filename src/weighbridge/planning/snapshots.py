@@ -1,7 +1,9 @@
 """How many audited snapshots a rule, a fleet and a confidence need, and at which rate chips must be frozen.
 
 If all n audited snapshots are explained, at most u = 1 - alpha^(1/n) of the fleet's chip-time was hidden.
-So n is the smallest number whose u, at full capacity, leaves the declared work below the rule's threshold.
+So n is the smallest number whose u, at full capacity, leaves the declared work below the rule's threshold. If only a
+share of the chips is read, hidden work is packed onto few chips, and the rate of freezes decides, not n
+(:func:`weighbridge.planning.snapshot_cost.concentrated_rate`).
 """
 
 import math
@@ -11,6 +13,7 @@ from fractions import Fraction
 from typing import Final
 
 from weighbridge.errors import InputError
+from weighbridge.planning.snapshot_cost import check_share, concentrated_rate
 from weighbridge.statistics import clopper_pearson_upper, poisson_upper
 from weighbridge.units import SECONDS_PER_DAY, check_count, check_fraction, check_quantity
 
@@ -24,18 +27,22 @@ class SnapshotPlan:
     """How many snapshots to audit over the period, and how often to freeze.
 
     Attributes:
-        snapshots: n, audited snapshots drawn from the union of all logs.
-        rate: f = n / (chips x days), audited snapshots per chip and day: expects n, may bring fewer.
-        rate_sure: rate at which at least n fall due with probability ``confidence``.
+        snapshots: n, audited snapshots drawn from the union of all logs; if a share of the chips is read, those that
+            their logs are expected to hold.
+        taken: snapshots that all chips take for that, expected; n if all are read.
+        rate: f = taken / (chips x days), snapshots per chip and day: expects n, may bring fewer.
+        rate_sure: rate at which at least n fall due on the chips read with probability ``confidence``.
         rate_exposure: rate at which the exposure form of the bound (all records read) is enough.
         share: hidden share of the fleet's chip-time that is still tolerable.
         capacity: FLOP of the whole fleet over the period.
         room: FLOP between declared work and threshold.
         confidence: 1 - alpha.
         unexplained: snapshots that may stay unexplained without breaking the plan.
+        share_read: share of the chips whose logs are read, if not all are.
     """
 
     snapshots: int
+    taken: int
     rate: float
     rate_sure: float
     rate_exposure: float
@@ -44,6 +51,7 @@ class SnapshotPlan:
     room: float
     confidence: float
     unexplained: int
+    share_read: float | None
 
 
 def plan_snapshots(
@@ -56,6 +64,7 @@ def plan_snapshots(
     confidence: float | Fraction = 0.95,
     unexplained: int = 0,
     strictly_below: bool = False,
+    share_read: float | None = None,
 ) -> SnapshotPlan:
     """Returns the snapshots needed so that declared work plus what could be hidden stays within ``limit``.
 
@@ -68,12 +77,14 @@ def plan_snapshots(
         confidence: 1 - alpha, with alpha the chance that more was hidden than the bound says.
         unexplained: snapshots that are expected to stay unexplained (lost logs count as such).
         strictly_below: the total must stay below ``limit`` (a rule with ``>=``), not only not exceed it.
+        share_read: share of the chips whose logs are read, drawn after all have frozen; all if not given.
 
     Returns:
         The plan; no snapshots at all if the whole fleet cannot reach the threshold.
 
     Raises:
-        InputError: if an argument is meaningless, or declared work alone uses up the limit.
+        InputError: if an argument is meaningless, declared work alone uses up the limit, or no rate of freezes is
+            enough for the share read.
     """
     check_count(chips, name="chips", least=1)
     check_count(unexplained, name="unexplained")
@@ -100,16 +111,31 @@ def plan_snapshots(
 
     needed = 0 if enough(unexplained) and share >= 1 else _smallest(enough, above=unexplained)
     chip_days = chips * days
+    taken, rate = needed, needed / chip_days
+    exposure = 0.0 if needed == 0 else poisson_upper(unexplained, alpha) / (share * chip_days)
+    if share_read is not None:
+        if unexplained:
+            raise InputError(
+                "is for logs that are all explained", field="share-read", mend="let no snapshot stay unexplained"
+            )
+        check_share(share_read)
+        if needed:
+            # Every chip freezes, for nobody knows which will be read.
+            rate = concentrated_rate(share_read, chip_days=min(1.0, share) * chip_days, period=days, confidence=sure)
+            taken = math.ceil(rate * chip_days)
+            needed = math.ceil(share_read * taken)
     return SnapshotPlan(
         snapshots=needed,
-        rate=needed / chip_days,
-        rate_sure=_rate_sure(needed, chip_days=chip_days, alpha=alpha),
-        rate_exposure=0.0 if needed == 0 else poisson_upper(unexplained, alpha) / (share * chip_days),
+        taken=taken,
+        rate=rate,
+        rate_sure=_rate_sure(needed, chip_days=chip_days * (share_read or 1.0), alpha=alpha),
+        rate_exposure=exposure,
         share=share,
         capacity=capacity,
         room=room,
         confidence=float(sure),
         unexplained=unexplained,
+        share_read=share_read,
     )
 
 

@@ -15,22 +15,25 @@ function calculate(s) {
   const periods = s.run_days / s.period_days, aYear = s.inspectors * s.chips_per_inspector;
   const drawn = aYear * s.period_days / YEAR, possible = share <= 1, caught = Math.min(1, share * seen);
   const exact = caught < 1 ? Math.log1p(-caught) : -Infinity, once = YEAR / s.period_days;
-  const needed = !possible ? null : caught < 1 ? Math.log(missed) / exact / periods * once : once;
-  const worst = possible ? -Math.log(missed) / caught / periods * once : null;
+  const census = -s.rate * then / chipDay, reached = possible && Math.log(missed) >= census;
+  const needed = !reached ? null
+    : Math.min(caught < 1 ? Math.log(missed) / exact / periods * once : once, s.chips * once);
+  const worst = reached ? Math.min(-Math.log(missed) / caught / periods * once, s.chips * once) : null;
   const people = worst === null ? null : Math.ceil(worst / s.chips_per_inspector);
-  const read = Math.min(1, drawn / s.chips), room = then / (fleetDay * s.period_days);
-  const all = s.chips * s.period_days;
+  const read = Math.min(1, drawn / s.chips), all = s.chips * s.run_days;
+  const met = read === 1 ? census : drawn * periods * exact;
+  const metWorst = read === 1 ? census : -drawn * periods * caught;
   return {
     threshold_then: then, breakout_days: then / fleetDay, share: share, chips_in_run: share * s.chips,
     snapshot_probability: seen, samples_per_year: aYear,
-    detection: possible ? -Math.expm1(drawn * periods * exact) : null,
-    detection_worst: possible ? -Math.expm1(-drawn * periods * caught) : null,
+    detection_most: possible ? -Math.expm1(census) : null,
+    detection: possible ? -Math.expm1(met) : null, detection_worst: possible ? -Math.expm1(metWorst) : null,
     needed_per_year: needed, needed_per_year_worst: worst, inspectors_needed: people,
     cost: s.inspectors * s.inspector_cost, cost_needed: people === null ? null : people * s.inspector_cost,
     hidden_all: Math.min(-Math.log(missed) / s.rate, all) * chipDay,
-    hidden_read: Math.min(concentrated(read, s.rate, s.period_days, missed), all) * chipDay,
+    hidden_read: Math.min(concentrated(read, s.rate, Math.min(s.period_days, s.run_days), missed), all) * chipDay,
     snapshots_due: s.rate * all,
-    snapshots_needed: room >= 1 ? 0 : Math.ceil(Math.log(missed) / Math.log1p(-room)),
+    snapshots_needed: share >= 1 ? 0 : Math.ceil(Math.log(missed) / Math.log1p(-share)),
     stall: possible ? -Math.expm1(-share * s.chips * s.rate * s.freeze_seconds / DAY) : null,
   };
 }
@@ -183,7 +186,7 @@ function draw(outcome) {
   const rate = DATA.sliders.find((slider) => slider.name === "rate");
   const ends = [changed("rate", rate.least), changed("rate", rate.most)];
   curve(document.getElementById("bound-plot"), {
-    title: "X: compute that could stay hidden, against the rate of freezes",
+    title: "X over the run's days, against the rate of freezes",
     x: {least: rate.least, most: rate.most, log: true, say: plain, label: "freezes of a chip a day"},
     y: {least: ends[1].hidden_all / 2, most: Math.max(ends[0].hidden_read, outcome.threshold_then) * 2, log: true,
       say: plain},
@@ -209,7 +212,8 @@ function show() {
   }
   for (const row of DATA.rows) {
     const cell = document.getElementById("out-" + row.name);
-    cell.textContent = figure(outcome[row.name], row.unit);
+    cell.textContent = outcome[row.name] === null && outcome.share <= 1 ? "no number is enough"
+      : figure(outcome[row.name], row.unit);
     cell.dataset.value = outcome[row.name] === null ? "" : String(outcome[row.name]);
   }
   const other = document.getElementById("replaced");
@@ -219,6 +223,10 @@ function show() {
   note.hidden = outcome.share <= 1;
   note.textContent = "The run is impossible: in this time it needs " + figure(outcome.share, "") +
     " times the chips of the fleet.";
+  const most = document.getElementById("ceiling");
+  most.hidden = outcome.share > 1 || outcome.needed_per_year !== null;
+  most.textContent = "The confidence is out of reach: reading every chip each period meets this run with " +
+    figure(outcome.detection_most, "%") + " only. Freeze chips more often, or ask for less.";
   draw(outcome);
   return outcome;
 }
