@@ -23,7 +23,7 @@ from weighbridge.evidence.statement import sign_statement, statement_id
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.visits import judge_bundle
 from weighbridge.mechanisms.inspection.bundle import Bundle
-from weighbridge.mechanisms.inspection.judge_times import WRITE_UP
+from weighbridge.mechanisms.inspection.judge_times import WRITE_UP, moment_fault
 from weighbridge.mechanisms.inspection.record import CORRECTED, FORMS, RECORD, VisitRecord
 from weighbridge.mechanisms.inspection.visit import CLOCK_SKEW, Visit
 
@@ -174,6 +174,16 @@ def _stated(visit: Visit, what: str, entry: _Entry, now: int, own: str) -> tuple
         what=what,
         details=details,
     )
+    if (fault := moment_fault(visit, stated)) is not None:
+        asked = what == "silence"
+        raise InputError(
+            fault,
+            where=entry.item,
+            field="--set asked_at" if asked else "--at",
+            mend="give the time of the question, and with --at when the answer was still missing"
+            if asked
+            else "put on record first when access was given: weighbridge inspect record VISIT access --at TIME",
+        )
     if what == "replacement":
         _may_replace(visit, stated)
     if what == "correction":

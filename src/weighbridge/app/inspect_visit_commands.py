@@ -157,8 +157,8 @@ def open_visit(
     opened = Opening(
         visit=visit.id,
         at=now,
-        access_at=None if access is None else parse_time(access, name="--access", latest=now + CLOCK_SKEW),
-        arrived_at=None if arrived is None else parse_time(arrived, name="--arrived", latest=now + CLOCK_SKEW),
+        access_at=None if access is None else parse_time(access, name="--access", latest=now),
+        arrived_at=None if arrived is None else parse_time(arrived, name="--arrived", latest=now),
         place=place,
         present=tuple(present or ()),
         fresh=secrets.token_bytes(32).hex(),
