@@ -174,6 +174,8 @@ def test_a_bundle_is_written_once(whole: Site, site: Site) -> None:
         run("plan", site.path("second"), *plan, "--visit-number", 21, "--territory", "Ruritania", *by_ines)
     with pytest.raises(InputError, match="both a number and a territory"):
         run("plan", site.path("second"), *plan, "--visit-number", 3, *by_ines)
+    with pytest.raises(InputError, match=r"--member: is an operator's"):
+        run("plan", site.path("second"), *plan, "--member", site.path("alder.pem.chain.pem"), *by_ines)
     assert not site.path("second").exists()
     with pytest.raises(InputError, match="is no visit"):
         run("check", site.path("second"), "--roots", site.path("roots"))

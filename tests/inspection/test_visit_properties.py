@@ -79,8 +79,8 @@ def visit_of(told: Sequence[Told], checks: Sequence[str], statement: Statement) 
         notified_at=NOW - 600,
         team={statement.identity.key_id: "ines"},
         checks=tuple(checks),
-        items=tuple({"id": item, "serial": f"SN-{item}"} for item in DRAWN),
-        reserves=tuple({"id": item, "serial": f"SN-{item}"} for item in RESERVES),
+        items=tuple({"id": item, "serial": f"SN-{item}", "seal": "A7"} for item in DRAWN),
+        reserves=tuple({"id": item, "serial": f"SN-{item}", "seal": "A7"} for item in RESERVES),
         reasons=REASONS,
     )
     opening = Opening(visit=statement.id, at=NOW, access_at=NOW, place="p", fresh="ab" * 32)

@@ -117,15 +117,6 @@ def test_a_serial_number_read_in_part_is_not_shown(site: Site) -> None:
     assert item_outcome(site.close(), item)["reason"] == "not shown: serial"
 
 
-def test_an_answer_by_another_chip_or_to_another_nonce_is_found(site: Site) -> None:
-    one, two, three = site.drawn
-    site.challenge(one, by=two)
-    site.challenge(two, nonce="00" * 32)
-    site.record("challenge", three, "--file", f"answer={site.path('visit/plan.cose')}")
-    found = [reason for outcome, reason in outcomes(site.check(), "inspection.challenge") if outcome == "fail"]
-    assert "asked was" in found[0] and "another nonce" in found[1] and "is a visit-plan" in found[2]
-
-
 def test_an_answer_of_another_visit_does_not_serve(site: Site) -> None:
     item = site.drawn[0]
     answer = answer_challenge(site.path(f"chips/{item}"), site.nonces[site.drawn[1]])
@@ -264,7 +255,8 @@ def test_seals_and_signs_of_tampering(site: Site) -> None:
     site.record("tamper", one, "--set", "sign=scratches at the lid")
     printed = site.close()
     assert [reason for _, reason in outcomes(printed, "visit.seal")] == [
-        "seal A7 is there and whole", "bears seal A9, expected A8", "seal B1 is not there", "seal A7 is not whole",
+        "seal A7 is there and whole; the frozen list has no seal number for it",
+        "bears seal A9, expected A8", "seal B1 is not there", "seal A7 is not whole",
     ]  # fmt: skip
     assert failing(printed)["visit.tamper"] == "sign of tampering: scratches at the lid"
     assert item_outcome(printed, one)["outcome"] == "failed"

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.app.draw_files import read_file, read_secret
+from weighbridge.app.signing_roles import require_role
 from weighbridge.app.visit_fields import show_time
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.beacon import QUICKNET
 from weighbridge.evidence.certificates import certificates_from_pem, public_key_of
 from weighbridge.evidence.draw_check import BEACON_LEAD
 from weighbridge.evidence.draw_evidence import DrawEvidence
-from weighbridge.evidence.draw_folder import load_parties
-from weighbridge.evidence.draw_form import COMMITMENT, Frame, vrf_input
+from weighbridge.evidence.draw_folder import DRAW_ROLES, load_parties
+from weighbridge.evidence.draw_form import COMMITMENT, SHARE, Frame, vrf_input
 from weighbridge.evidence.draw_value import given_by_shares, opened_share
 from weighbridge.evidence.keys import key_id_of
 from weighbridge.evidence.trust import TrustRoots
@@ -24,7 +25,9 @@ __all__ = ["after_frame", "announce", "announce_shares", "given_by_source"]
 _AHEAD = 600  # seconds to the round that is announced if none is named: time for the log to take the frame
 
 
-def announce(source: str, *, number: str | None, vrf_key: Path | None, challenger: Path | None) -> dict[str, Any]:
+def announce(
+    source: str, *, number: str | None, vrf_key: Path | None, challenger: Path | None, roots: TrustRoots
+) -> dict[str, Any]:
     """Returns what a frame says of a beacon or an ECVRF, before anybody knows what it will give.
 
     Raises:
@@ -46,8 +49,9 @@ def announce(source: str, *, number: str | None, vrf_key: Path | None, challenge
     if source == "ecvrf":
         if vrf_key is None or challenger is None:
             raise InputError("are needed for ecvrf", field="--vrf-key and --challenger")
-        secret = read_secret(vrf_key, create=not vrf_key.exists())
-        leaf = certificates_from_pem(read_file(challenger), where=challenger)[0]
+        chain = certificates_from_pem(read_file(challenger), where=challenger)
+        require_role(tuple(chain), DRAW_ROLES[SHARE], where=challenger, roots=roots, option="--challenger")
+        secret, leaf = read_secret(vrf_key, create=not vrf_key.exists()), chain[0]
         return {"kind": "ecvrf", "key": vrf_public_key(secret).hex(), "challenger": key_id_of(public_key_of(leaf))}
     raise InputError("is drand, ecvrf or commit-reveal", where=source, field="--source")
 

@@ -11,9 +11,10 @@ from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.draw_files import logged_statements, open_once, read_file, read_secret, submit
 from weighbridge.app.draw_sources import after_frame, announce, announce_shares, given_by_source
 from weighbridge.app.output import exit_status, print_findings
+from weighbridge.app.signing_roles import require_role
 from weighbridge.errors import InputError
 from weighbridge.evidence.draw_check import check_draw
-from weighbridge.evidence.draw_folder import load_draw, save_statement
+from weighbridge.evidence.draw_folder import DRAW_ROLES, load_draw, save_statement
 from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE, Frame, share_commitment
 from weighbridge.evidence.draw_value import draw_payload
 from weighbridge.evidence.files import replace_whole
@@ -63,7 +64,9 @@ def commit(
     Example: weighbridge inspect commit draw --key operator.pem --purpose visit \
                --period 2026-11 --secret share.hex
     """
-    signer, share = FileSigner.load(key), read_secret(secret, create=True)
+    signer = FileSigner.load(key)
+    require_role(signer, DRAW_ROLES[COMMITMENT], where=key, roots=None)
+    share = read_secret(secret, create=True)
     payload = {"purpose": purpose, "period": period, "commitment": share_commitment(share, key_id=signer.key_id)}
     raw = sign_statement(signer, kind=COMMITMENT, subject=purpose, payload=payload)
     path = save_statement(folder, raw, kind=COMMITMENT)
@@ -105,6 +108,7 @@ def frame(
                --period 2026-11 --source drand --key inspector.pem --roots roots --spool spool
     """
     trusted, signer = TrustRoots.load(roots), FileSigner.load(key)
+    require_role(signer, DRAW_ROLES[FRAME], where=key, roots=trusted)
     if (folder / "population.json").exists():
         raise InputError("a population is frozen here already", where=folder, mend="name a new folder")
     try:
@@ -119,7 +123,7 @@ def frame(
     if source == "commit-reveal":
         announced = announce_shares(folder, trusted, agreed=(purpose, period), own=signer.key_id)
     else:
-        announced = announce(source, number=number, vrf_key=vrf_key, challenger=challenger)
+        announced = announce(source, number=number, vrf_key=vrf_key, challenger=challenger, roots=trusted)
     beacon = announced["kind"] == "drand"
     stated = Frame(
         purpose=purpose,
@@ -154,8 +158,9 @@ def reveal(
 
     Example: weighbridge inspect reveal draw --key operator.pem --secret share.hex --roots roots
     """
-    signer = FileSigner.load(key)
-    evidence = load_draw(folder, TrustRoots.load(roots))
+    signer, trusted = FileSigner.load(key), TrustRoots.load(roots)
+    require_role(signer, DRAW_ROLES[SHARE], where=key, roots=trusted)
+    evidence = load_draw(folder, trusted)
     stated = Frame.from_statement(evidence.frame)
     if any(s.identity.key_id == signer.key_id for s in evidence.parties.shares):
         raise InputError("this key has opened its share already", where=folder)
@@ -202,8 +207,9 @@ def draw(
 
     Example: weighbridge inspect draw draw --key inspector.pem --roots roots --signature b446…5e39
     """
-    signer = FileSigner.load(key)
-    evidence = load_draw(folder, TrustRoots.load(roots))
+    signer, trusted = FileSigner.load(key), TrustRoots.load(roots)
+    require_role(signer, DRAW_ROLES[DRAW], where=key, roots=trusted)
+    evidence = load_draw(folder, trusted)
     if evidence.draws:
         raise InputError("was drawn already", where=folder, mend="one frame has one draw")
     if evidence.population is None:

@@ -13,6 +13,7 @@ import typer
 from weighbridge.app.console import print_json
 from weighbridge.app.draw_files import read_file
 from weighbridge.app.inspect_close_commands import require_team
+from weighbridge.app.visit_chip_files import require_own_file
 from weighbridge.app.visit_fields import details_of, fields_help, file_fields, parse_time, show_time
 from weighbridge.app.visit_print import print_clocks
 from weighbridge.errors import InputError
@@ -22,7 +23,7 @@ from weighbridge.evidence.statement import sign_statement, statement_id
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.visits import judge_bundle
 from weighbridge.mechanisms.inspection.bundle import Bundle
-from weighbridge.mechanisms.inspection.judge_times import WRITE_UP
+from weighbridge.mechanisms.inspection.judge_times import WRITE_UP, moment_fault
 from weighbridge.mechanisms.inspection.record import CORRECTED, FORMS, RECORD, VisitRecord
 from weighbridge.mechanisms.inspection.visit import CLOCK_SKEW, Visit
 
@@ -97,6 +98,7 @@ def record(
     for number, entry in enumerate(entries, 2):
         try:
             stated, attached = _stated(visit, what, entry, now, signer.key_id)
+            require_own_file(stated, attached, entry.files, trusted)
         except InputError as error:
             if table is None:
                 raise
@@ -111,7 +113,7 @@ def record(
     for sequence, raw in enumerate(raws, start):
         bundle.put(f"records/{sequence:04}.cose", raw)
     # Reading hundreds of chips' logs anew for each record would make the last ones wait for minutes.
-    about = None if len(entries) > 1 and what in ("challenge", "readout") else entries[0].item or ""
+    about = None if len(entries) > 1 and what in ("challenge", "readout") else _about(visit)
     judged = judge_bundle(bundle, trusted, now=now, item=about)
     own = {statement_id(raw) for raw in raws}
     shown = [finding for finding in judged.findings if own & set(finding.evidence)]
@@ -131,6 +133,14 @@ def record(
         typer.echo(f"{len(raws)} records; {passed} of {len(shown)} findings pass.")
     if ringing or what in _MOVE_CLOCKS:
         print_clocks(judged.judgement.clocks, now)
+
+
+def _about(visit: Visit) -> str:
+    """Returns the item of the newest record, or of what that takes back."""
+    newest = visit.records[-1][0]
+    if newest.what == "correction":
+        newest = visit.records[newest.details["about"]][0]
+    return newest.item or ""
 
 
 def _print(stated: VisitRecord, identifier: str, shown: Sequence[Finding], *, short: bool) -> None:
@@ -164,6 +174,16 @@ def _stated(visit: Visit, what: str, entry: _Entry, now: int, own: str) -> tuple
         what=what,
         details=details,
     )
+    if (fault := moment_fault(visit, stated)) is not None:
+        asked = what == "silence"
+        raise InputError(
+            fault,
+            where=entry.item,
+            field="--set asked_at" if asked else "--at",
+            mend="give the time of the question, and with --at when the answer was still missing"
+            if asked
+            else "put on record first when access was given: weighbridge inspect record VISIT access --at TIME",
+        )
     if what == "replacement":
         _may_replace(visit, stated)
     if what == "correction":
@@ -220,12 +240,16 @@ def _may_replace(visit: Visit, stated: VisitRecord) -> None:
 def _is_dispute(visit: Visit, details: dict[str, Any]) -> None:
     about = details["about"]
     if about >= len(visit.records) or visit.records[about][0].what not in ("dispute", "refusal"):
-        raise InputError(f"record {about} is no dispute or refusal", field="about")
+        raise InputError(f"record {about} is no dispute or refusal", field="--set about")
 
 
 def _may_take_back(visit: Visit, about: int, own: str) -> None:
     if about >= len(visit.records) or visit.records[about][0].what not in CORRECTED:
-        kinds = " or ".join(sorted(CORRECTED))
-        raise InputError(f"record {about} is no {kinds}, and nothing else is taken back", field="about")
+        kinds = ", ".join(sorted(CORRECTED))
+        raise InputError(
+            f"record {about} is none of {kinds}, and nothing else is taken back",
+            field="--set about",
+            mend="give the number of a record of yours of such a kind",
+        )
     if visit.records[about][1].identity.key_id != own:
-        raise InputError(f"record {about} is {visit.records[about][1].issuer}'s to take back", field="about")
+        raise InputError(f"record {about} is {visit.records[about][1].issuer}'s to take back", field="--set about")

@@ -11,10 +11,11 @@ import typer
 from weighbridge.app.console import print_json, print_table
 from weighbridge.app.draw_files import read_file, submit
 from weighbridge.app.inspect_close_commands import require_team
+from weighbridge.app.signing_roles import require_role
 from weighbridge.app.visit_fields import parse_time, show_time
 from weighbridge.app.visit_print import print_clocks
 from weighbridge.errors import InputError
-from weighbridge.evidence.certificates import certificates_from_pem, name_of, public_key_of
+from weighbridge.evidence.certificates import Role, certificates_from_pem, name_of, public_key_of
 from weighbridge.evidence.draw_check import check_draw
 from weighbridge.evidence.draw_folder import copy_draw, load_draw
 from weighbridge.evidence.findings import Outcome
@@ -75,6 +76,7 @@ def plan(
                --require serial --require challenge --key inspector.pem --roots roots
     """
     signer, trusted = FileSigner.load(key), TrustRoots.load(roots)
+    require_role(signer, {Role.INSPECTOR}, where=key, roots=trusted)
     evidence = load_draw(draw, trusted)
     found = check_draw(evidence, now=time.time())
     failed = [f for f in found if f.outcome is Outcome.FAIL]
@@ -86,7 +88,10 @@ def plan(
         draw=evidence.draws[0].id,
         site=site,
         notified_at=parse_time(notified, name="--notified"),
-        team={signer.key_id: name_of(signer.chain[0]) if signer.chain else signer.key_id, **_members(member or ())},
+        team={
+            signer.key_id: name_of(signer.chain[0]) if signer.chain else signer.key_id,
+            **_members(member or (), trusted),
+        },
         checks=tuple(require or ("serial",)),
         items=tuple(items[identifier].as_dict() for identifier in payload["drawn"]),
         reserves=tuple(items[identifier].as_dict() for identifier in payload["reserves"]),
@@ -152,8 +157,8 @@ def open_visit(
     opened = Opening(
         visit=visit.id,
         at=now,
-        access_at=None if access is None else parse_time(access, name="--access", latest=now + CLOCK_SKEW),
-        arrived_at=None if arrived is None else parse_time(arrived, name="--arrived", latest=now + CLOCK_SKEW),
+        access_at=None if access is None else parse_time(access, name="--access", latest=now),
+        arrived_at=None if arrived is None else parse_time(arrived, name="--arrived", latest=now),
         place=place,
         present=tuple(present or ()),
         fresh=secrets.token_bytes(32).hex(),
@@ -183,6 +188,10 @@ def open_visit(
     typer.echo(f"Write down the opening's id, outside its folder: {statement_id(raw)}")
 
 
-def _members(paths: Sequence[Path]) -> dict[str, str]:
-    leaves = [certificates_from_pem(read_file(path), where=path)[0] for path in paths]
-    return {key_id_of(public_key_of(leaf)): name_of(leaf) for leaf in leaves}
+def _members(paths: Sequence[Path], roots: TrustRoots) -> dict[str, str]:
+    found = {}
+    for path in paths:
+        chain = certificates_from_pem(read_file(path), where=path)
+        require_role(tuple(chain), {Role.INSPECTOR}, where=path, roots=roots, option="--member")
+        found[key_id_of(public_key_of(chain[0]))] = name_of(chain[0])
+    return found

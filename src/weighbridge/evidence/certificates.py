@@ -36,6 +36,7 @@ __all__ = [
     "issue_root",
     "name_of",
     "public_key_of",
+    "role_of",
     "verify_chain",
 ]
 
@@ -220,6 +221,15 @@ def name_of(certificate: bytes) -> str:
         EvidenceError: not one of our certificates.
     """
     return parse_certificate(certificate).name
+
+
+def role_of(certificate: bytes) -> Role:
+    """Returns the role in a certificate, unverified.
+
+    Raises:
+        EvidenceError: not one of our certificates.
+    """
+    return parse_certificate(certificate).role
 
 
 # A log holds many statements under few chains. The result follows from the arguments alone, so remembering it

@@ -3,9 +3,15 @@
 A chip's answer counts if the chip signed it over the nonce that the visit's opening gave it. A log that was read out
 counts if every record verifies, none is missing, and it reaches the chip's answer: a log that was read before the
 chip was asked says nothing of the records that the answer shows to lie between.
+
+Neither a file that is no chip's record nor another chip's record says anything of the chip that was asked: whoever put
+it on record took a wrong file, or has yet to say what stands in the rack. It is not shown, never a failure. What an
+inspector takes back is told as ``visit.correction`` and counts neither way, but for a log that failed by the chip's own
+records: that chip is not verified by another log.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
@@ -20,7 +26,7 @@ from weighbridge.mechanisms.inspection.plan import challenge_nonce
 from weighbridge.mechanisms.inspection.record import VisitRecord
 from weighbridge.mechanisms.inspection.visit import Visit, finding
 
-__all__ = ["chip_findings"]
+__all__ = ["chip_findings", "own_answer", "own_record"]
 
 _KEY_CHECKS = ("chip.record", "chip.sequence", "chip.chain", "chip.schedule", "chip.end")
 """Checks on signatures and counters: they hold while the chip's key does, whatever its clocks say."""
@@ -36,32 +42,70 @@ def chip_findings(bundle: Bundle, visit: Visit, roots: TrustRoots, *, item: str 
         item: only what is about this item; everything if None.
     """
     told = [(r, s) for r, s in visit.records if item is None or r.item == item]
+    taken_back = visit.taken_back()
     answers: dict[str, list[tuple[int, ChipRecord, Statement]]] = {}
     for record, statement in told:
         if record.what != "challenge":
             continue
-        name = record.item or ""
+        name, used = record.item or "", [statement.id]
         try:
-            answer = verify_statement(bundle.file(record.details["answer"]), roots, kind=CHIP_RECORD, role="chip")
-            decoded = _answered(answer, visit, name)
+            decoded, answer = own_answer(bundle.file(record.details["answer"]), name, roots)
         except EvidenceError as error:
-            yield finding("inspection.challenge", name, Outcome.FAIL, str(error), used=[statement.id])
-            continue
-        answers.setdefault(name, []).append((record.sequence, decoded, answer))
-        reason = f"the chip answered the visit's nonce with its record {decoded.sequence}"
-        yield finding("inspection.challenge", name, Outcome.PASS, reason, used=[statement.id, answer.id])
+            outcome, reason = Outcome.INCONCLUSIVE, f"no answer of this chip: {error}"
+        else:
+            used.append(answer.id)
+            if visit.opening is None or decoded.nonce != challenge_nonce(visit.opening, name):
+                outcome, reason = Outcome.FAIL, "the chip signed an answer to another nonce than the visit's"
+            else:
+                outcome, reason = (
+                    Outcome.PASS,
+                    f"the chip answered the visit's nonce with its record {decoded.sequence}",
+                )
+                # Taken back or not, the chip signed it: its log has to lead there.
+                answers.setdefault(name, []).append((record.sequence, decoded, answer))
+        shown = finding("inspection.challenge", name, outcome, reason, used=used)
+        yield _taken_back(shown, taken_back.get(record.sequence), check="visit.correction")
     for record, statement in told:
         if record.what == "readout":
-            yield _readout(bundle, roots, record, statement, answers.get(record.item or "", ()))
+            shown = _readout(bundle, roots, record, statement, answers.get(record.item or "", ()))
+            check = shown.check if shown.outcome is Outcome.FAIL else "visit.correction"
+            yield _taken_back(shown, taken_back.get(record.sequence), check=check)
 
 
-def _answered(answer: Statement, visit: Visit, item: str) -> ChipRecord:
-    record = decode_record(answer)
+def own_record(raw: bytes, item: str, roots: TrustRoots) -> tuple[ChipRecord, Statement]:
+    """Returns a record that the chip itself signed.
+
+    Raises:
+        EvidenceError: it is no chip's record, or another chip's.
+    """
+    statement = verify_statement(raw, roots, kind=CHIP_RECORD, role="chip")
+    record = decode_record(statement)
     if record.chip != item:
-        raise EvidenceError(f"the answer is by chip {record.chip[:16]}, asked was {item[:16]}", where="challenge")
-    if visit.opening is None or record.reason != "challenge" or record.nonce != challenge_nonce(visit.opening, item):
-        raise EvidenceError("the answer is to another nonce than the visit's", where="challenge", field="nonce")
-    return record
+        raise EvidenceError(
+            f"is by chip {record.chip[:16]}, asked was {item[:16]}", where=f"record {statement.id[:16]}"
+        )
+    return record, statement
+
+
+def own_answer(raw: bytes, item: str, roots: TrustRoots) -> tuple[ChipRecord, Statement]:
+    """Returns an answer that the chip itself signed, to whatever nonce.
+
+    Raises:
+        EvidenceError: as :func:`own_record`, or it answers nothing.
+    """
+    record, statement = own_record(raw, item, roots)
+    if record.reason != "challenge":
+        raise EvidenceError(f"is a record of a {record.reason}, no answer", where=f"record {statement.id[:16]}")
+    return record, statement
+
+
+def _taken_back(shown: Finding, by: tuple[VisitRecord, Statement] | None, *, check: str) -> Finding:
+    if by is None:
+        return shown
+    later, said = by
+    reason = f"taken back by record {later.sequence} ({later.details['text']}); it told: {shown.reason}"
+    evidence = (*shown.evidence, said.id)
+    return replace(shown, check=check, outcome=Outcome.INCONCLUSIVE, reason=reason, evidence=evidence)
 
 
 def _readout(
@@ -80,6 +124,9 @@ def _readout(
         if not isinstance(listed, list) or len(listed) != record.details["records"]:
             raise EvidenceError("lists another number of records than was noted", where=f"read-out {digest[:16]}")
         raws = [bundle.file(str(name)) for name in listed]
+        if not any(_is_own(raw, item, roots) for raw in raws):
+            reason = "no log of this chip: it signed none of the records"
+            return finding("inspection.readout", item, Outcome.INCONCLUSIVE, reason, used=used)
         statements = [verify_statement(raw, roots, kind=CHIP_RECORD, role="chip") for raw in raws]
     except EvidenceError as error:
         return finding("inspection.readout", item, Outcome.FAIL, str(error), used=used)
@@ -100,6 +147,14 @@ def _readout(
     reason = f"{len(statements)} records follow one another without gap{reach}{others}"
     outcome = Outcome.INCONCLUSIVE if failed else Outcome.PASS
     return finding("inspection.readout", item, outcome, reason, used=used)
+
+
+def _is_own(raw: bytes, item: str, roots: TrustRoots) -> bool:
+    try:
+        own_record(raw, item, roots)
+    except EvidenceError:
+        return False
+    return True
 
 
 def _beyond(judged: Verification, answer: ChipRecord, signed: Statement) -> tuple[Outcome, str] | None:

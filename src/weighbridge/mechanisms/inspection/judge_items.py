@@ -93,6 +93,9 @@ def _seal(visit: Visit, record: VisitRecord) -> tuple[Outcome, str]:
         return Outcome.FAIL, f"bears seal {found}, expected {expected or seal}"
     if not record.details["intact"]:
         return Outcome.FAIL, f"seal {seal} is not whole"
+    if expected is None:
+        # What an inspector expects and finds is one word; what was frozen before anybody came is another.
+        return Outcome.INCONCLUSIVE, f"seal {seal} is there and whole; the frozen list has no seal number for it"
     return Outcome.PASS, f"seal {seal} is there and whole"
 
 
@@ -107,6 +110,8 @@ def _refusal(visit: Visit, record: VisitRecord) -> tuple[Outcome, str]:
 
 def _silence(visit: Visit, record: VisitRecord) -> tuple[Outcome, str]:
     waited = (record.at - record.details["asked_at"]) / 60
+    if waited < 0:
+        return Outcome.INCONCLUSIVE, f"{record.details['asked']!r} was asked {-waited:.0f} minutes after this says so"
     return Outcome.INCONCLUSIVE, f"no answer to {record.details['asked']!r} within {waited:.0f} minutes"
 
 

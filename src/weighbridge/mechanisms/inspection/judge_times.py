@@ -11,12 +11,31 @@ from typing import Final
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.mechanisms.inspection.clocks import Clock
+from weighbridge.mechanisms.inspection.record import VisitRecord
 from weighbridge.mechanisms.inspection.visit import CLOCK_SKEW, Visit, finding
 
-__all__ = ["WRITE_UP", "clock_findings", "time_findings"]
+__all__ = ["WRITE_UP", "clock_findings", "moment_fault", "time_findings"]
 
 WRITE_UP: Final = 12 * 3_600
 """Seconds after which a record is no longer one of what happened: notes are signed the same day."""
+_SEEN: Final = frozenset({"serial", "challenge", "readout", "seal", "tamper"})
+"""Kinds of record that tell what was seen of an item: nobody sees it before the team is let in."""
+
+
+def moment_fault(visit: Visit, record: VisitRecord) -> str | None:
+    """Returns why what a record tells cannot have been at its time, or None: no access yet, or not asked yet."""
+    if record.what == "silence" and record.details["asked_at"] > record.at:
+        return f"tells of what was asked {record.details['asked_at'] - record.at} s later"
+    if record.what not in _SEEN or record.item is None:
+        return None
+    given = [r.at for r, _ in visit.of("access")]
+    if visit.opening is not None and visit.opening.access_at is not None:
+        given.append(visit.opening.access_at)
+    if not given:
+        return f"tells of a {record.what}, though no access to the site is on record"
+    if record.at < min(given) - CLOCK_SKEW:
+        return f"tells of a {record.what} {min(given) - record.at} s before access to the site was given"
+    return None
 
 
 def time_findings(visit: Visit, now: float) -> Iterator[Finding]:
@@ -81,6 +100,8 @@ def _record_faults(visit: Visit, now: float) -> Iterator[tuple[str, Statement]]:
             reason = f"was signed {signed} s after what it tells; {WRITE_UP} s are allowed"
         elif statement.issued_at > last + CLOCK_SKEW:
             reason = "was signed after the visit was closed"
+        elif (fault := moment_fault(visit, record)) is not None:
+            reason = fault
         else:
             continue
         yield f"record {record.sequence} {reason}", statement

@@ -77,8 +77,9 @@ FORMS: Mapping[str, Form] = {
 """Kinds of record, with the fields of each. ``about`` is the number of the record that a dispute began with, or that
 its own signer takes back."""
 
-CORRECTED = frozenset({"serial", "seal"})
-"""Kinds that may be taken back: what an inspector reads and types. What others did or refused stays as it is."""
+CORRECTED = frozenset({"serial", "seal", "challenge", "readout"})
+"""Kinds that may be taken back: what an inspector reads and types, and which file it takes for a chip's answer or log.
+What others did or refused stays as it is."""
 
 ABOUT_ITEMS = frozenset({"serial", "challenge", "readout", "seal", "replacement"})
 """Kinds that are always about an item; camera, access, correction, dispute and its answers never are; others may."""
