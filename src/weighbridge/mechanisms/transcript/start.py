@@ -35,7 +35,8 @@ from weighbridge.mechanisms.transcript.environment import (
 )
 from weighbridge.mechanisms.transcript.journal import read_segment, segment_paths
 from weighbridge.mechanisms.transcript.parents import Parent
-from weighbridge.mechanisms.transcript.recorder import Recording, Resumption
+from weighbridge.mechanisms.transcript.recorder import Committed, Resumption
+from weighbridge.mechanisms.transcript.recording import Recording
 from weighbridge.mechanisms.transcript.replaying import Replaying
 from weighbridge.mechanisms.transcript.state import seed_generators
 
@@ -146,19 +147,13 @@ def start(
         run_folder, run, seed = _commit(base, payload, opening, signer, spool)
         tree.write(run_folder / "code")
     recording = Recording(
-        folder=run_folder,
-        run=run,
-        seed=seed,
-        key=opening.key,
-        data=dataset,
+        Committed(folder=run_folder, run=run, seed=seed, key=opening.key, stride=stride, signer=signer, spool=spool),
         steps=steps,
         batch_size=batch_size,
-        stride=stride,
-        discovery=Discovery(),
-        signer=signer,
-        spool=spool,
-        resumption=resumption,
+        data=dataset,
         config=plain,
+        discovery=Discovery(),
+        resumption=resumption,
         parent=begins.anchor if begins else None,
     )
     seed_generators(seed)
