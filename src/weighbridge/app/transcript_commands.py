@@ -21,7 +21,7 @@ from weighbridge.evidence.trust import TrustRoots
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from weighbridge.mechanisms.transcript.replaying import Leg
+    from weighbridge.mechanisms.transcript.replay_plan import Leg
     from weighbridge.mechanisms.transcript.transcript import Transcript
 
 app = typer.Typer(no_args_is_help=True)

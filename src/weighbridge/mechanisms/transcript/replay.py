@@ -24,7 +24,7 @@ from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.environment import NUMERIC_VARIABLES
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
-from weighbridge.mechanisms.transcript.replaying import Leg, ReplayPlan
+from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.witness import Witness, most_overstated

@@ -12,7 +12,7 @@ from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.environment import CONTENTS_LIMIT_BYTES, describe_environment, differences
 from weighbridge.mechanisms.transcript.reading import check_journal, check_log, check_receipts, transcript_finding
 from weighbridge.mechanisms.transcript.replay import Replay, replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.witness import SHARE_TOLERANCE, TOLERANCE_S
