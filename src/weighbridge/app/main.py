@@ -20,6 +20,7 @@ def build() -> typer.Typer:
         log_commands,
         plan_commands,
         practice_commands,
+        record_commands,
         registry_commands,
         transcript_commands,
     )
@@ -40,6 +41,7 @@ def build() -> typer.Typer:
     assess_commands.mount(app)
     demo_commands.mount(app)
     practice_commands.mount(app)
+    record_commands.mount(app)
     case_commands.mount(app)
     return app
 

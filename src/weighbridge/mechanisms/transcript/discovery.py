@@ -83,6 +83,11 @@ class Discovery:
 
         return undo
 
+    @property
+    def has_optimizer(self) -> bool:
+        """Whether an optimizer was built that is still alive."""
+        return any(isinstance(ref(), torch.optim.Optimizer) for ref in self._built)
+
     def stop(self) -> None:
         """Stops looking."""
         self._open = False

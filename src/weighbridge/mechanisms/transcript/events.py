@@ -90,7 +90,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "segment": _natural,
             "run": _digest,
             "step": _natural,
-            "steps": _natural,
+            "steps": lambda value: value is None or _natural(value),
             "stride": _natural,
             "state": _digest,
             "anchor": is_anchor_name,

@@ -37,7 +37,12 @@ def _within(legs: Sequence[Leg], steps: Iterable[int]) -> frozenset[int]:
 
 
 def _anchors(transcript: Transcript) -> dict[int, str]:
-    """Returns the states at which replay can begin, by step: those whose files were handed over."""
+    """Returns the states at which replay can begin, by step: those whose files were handed over.
+
+    A program whose loop is its own can begin only at its beginning.
+    """
+    if transcript.observed:
+        return {}
     found: dict[int, str] = {}
     for event in transcript.events:
         if event.type in ("segment", "freeze"):

@@ -162,6 +162,16 @@ class Recorder:
         self._guarded(lambda: self._note_step(iteration, batch))
 
     @property
+    def updated(self) -> bool:
+        """Whether the step under way has changed the weights."""
+        return self._hooks.updated
+
+    @property
+    def updating(self) -> bool:
+        """Whether an optimizer is at work at this moment."""
+        return self._hooks.updating > 0
+
+    @property
     def finished(self) -> bool:
         """Whether the run is over as planned."""
         return self.steps is not None and self.step >= self.steps

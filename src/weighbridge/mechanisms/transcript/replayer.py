@@ -73,6 +73,16 @@ class Replayer:
         )
         self.boundary()
 
+    @property
+    def updated(self) -> bool:
+        """Whether the step under way has changed the weights."""
+        return self._hooks.updated
+
+    @property
+    def updating(self) -> bool:
+        """Whether an optimizer is at work at this moment."""
+        return self._hooks.updating > 0
+
     def boundary(self) -> None:
         """Writes the digest or the whole state at a step that the plan names."""
         step = self.step

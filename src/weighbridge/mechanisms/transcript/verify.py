@@ -28,12 +28,13 @@ __all__ = [
 ]
 
 _finding = transcript_finding
+_MOST_PACKAGES = 2000
 
 
 def check_environment(transcript: Transcript) -> Finding:
     """Compares the committed environment with the verifier's own; what differs can explain a failed replay."""
-    here = describe_environment()
     recorded = dict(transcript.contents["environment"])
+    here = describe_environment(list(recorded.get("packages", {}))[:_MOST_PACKAGES])
     for name in ("threads", "variables", "deterministic", "matmul_precision", "default_dtype"):
         here[name] = recorded.get(name)  # the program sets these itself, or replay sets them again
     found = differences(recorded, here)
@@ -83,7 +84,7 @@ def check_initial_state(
             transcript,
             legs=[Leg(0, 0)],
             captures=[0],
-            without_data=True,
+            without_data=not transcript.observed,
             parent=parent,
             core=core,
             scratch=scratch,
@@ -101,6 +102,10 @@ def check_initial_state(
             f"the program does not build its initial state: {error}",
         )
     if derived.digest(transcript.salt(0)).hex() == committed:
+        if transcript.observed:
+            reason = "weights, buffers, optimizer and generators before step 1 are those that the program builds, with"
+            reason += " its data in sight and seeds of its own choice: others may have been tried"
+            return _finding(transcript, "initial-state", Outcome.INCONCLUSIVE, reason)
         source = "the seed and the code alone"
         if parent is not None:
             source = f"the seed, the code and the final state of run {transcript.contents['parent']['run'][:16]}"
