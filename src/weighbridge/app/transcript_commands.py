@@ -170,7 +170,8 @@ def _replays(
 
     every = segments_of(transcript)
     result["segments"] = len(every)
-    print("weighbridge: rebuilding the initial state from the seed …", file=sys.stderr)
+    if not transcript.observed:  # its replay begins at the beginning, and compares the initial state too
+        print("weighbridge: rebuilding the initial state from the seed …", file=sys.stderr)
     findings = [check_initial_state(transcript, core=core, parent=parent)]
     chosen = draw_segments(every, count, budget, drawn_by, digests=transcript.digests)
     result["drawn"] = [[leg.start, leg.until] for leg in chosen]

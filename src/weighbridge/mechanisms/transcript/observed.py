@@ -8,6 +8,7 @@ arguments and environment.
 
 import os
 import sys
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ class ObservedRecording:
             EvidenceError: the log refused the commitment or did not answer in time.
         """
         committed = _commit(self._program, self._watch)
-        self._recorder = _Recorder(committed, steps=None, discovery=self._discovery)
+        self._recorder = _Recorder(committed, discovery=self._discovery)
         self._recorder.begin()
 
     def begin_step(self) -> None:
@@ -100,6 +101,11 @@ class ObservedRecording:
         """A step ended."""
         assert self._recorder is not None
         self._recorder.end_step(batch)
+
+    def note_optimizer(self, optimizer: Any) -> None:
+        """An optimizer is about to step."""
+        assert self._recorder is not None
+        self._recorder.note_optimizer(optimizer)
 
     @property
     def has_optimizer(self) -> bool:
@@ -125,12 +131,34 @@ class ObservedRecording:
 
 
 class _Recorder(Recorder):
+    """A recorder of what others drive: it ends well if they do, and counts what it could not watch."""
+
     ended_well = False
+
+    def __init__(self, committed: Committed, *, discovery: Discovery) -> None:
+        super().__init__(committed, steps=None, discovery=discovery)
+        self._late: list[weakref.ref[Any]] = []
+
+    def note_optimizer(self, optimizer: Any) -> None:
+        """Notes an optimizer that was built after the first step: what it does is in no committed state."""
+        if any(optimizer is known for known in self._subjects.optimizers.values()):
+            return
+        if any(optimizer is known() for known in self._late):
+            return
+        self._late.append(weakref.ref(optimizer))
+        print(
+            "weighbridge: PART OF THE TRAINING IS NOT RECORDED: an optimizer was built after the first step; its state,"
+            " and the model built for it, are in no committed state",
+            file=sys.stderr,
+        )
 
     @property
     def finished(self) -> bool:
         """Whether the program came to its own end."""
         return self.ended_well
+
+    def _about_the_end(self) -> dict[str, Any]:
+        return {"unwatched": len(self._late) + self._subjects.strangers()}
 
 
 class ObservedReplay(Replayer):
@@ -160,6 +188,9 @@ class ObservedReplay(Replayer):
         """Writes out the step, and ends the process where the plan ends."""
         super().end_step(batch)
         self._end_if_walked()
+
+    def note_optimizer(self, optimizer: Any) -> None:
+        """An optimizer is about to step: nothing to write out."""
 
     def _end_if_walked(self) -> None:
         if self.step >= self._plan.legs[-1].until:

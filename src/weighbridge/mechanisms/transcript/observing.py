@@ -35,6 +35,9 @@ class Engine(Protocol):
     def end_step(self, batch: Any) -> None:
         """A step ended."""
 
+    def note_optimizer(self, optimizer: Any) -> None:
+        """An optimizer is about to step."""
+
     @property
     def has_optimizer(self) -> bool:
         """Whether the program has built an optimizer."""
@@ -79,6 +82,9 @@ class Observer:
         def noting(*arguments: Any, **keywords: Any) -> None:
             if self._state == "waiting":
                 self._look(begins=True)
+                if self._state == "watching":  # what watches now has wrapped this, and must see this very pass
+                    torch.autograd.backward(*arguments, **keywords)
+                    return
             original(*arguments, **keywords)
 
         torch.autograd.backward = noting
@@ -96,6 +102,8 @@ class Observer:
 
     def _stepped(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         self._look(begins=True)
+        if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
+            self._engine.note_optimizer(optimizer)
 
     def _look(self, *, begins: bool) -> None:
         """Ends a step and begins another if it is time; ``begins`` says whether the very first may begin here."""

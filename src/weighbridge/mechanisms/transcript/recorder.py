@@ -176,6 +176,10 @@ class Recorder:
         """Whether the run is over as planned."""
         return self.steps is not None and self.step >= self.steps
 
+    def _about_the_end(self) -> dict[str, Any]:
+        """Returns what the last event says besides."""
+        return {}
+
     def _places_of_data(self) -> list[list[Any]]:
         """Returns name, address and bytes of the committed data that lies in this process's own memory."""
         return []
@@ -266,6 +270,7 @@ class Recorder:
             "step": self.step,
             "finished": self.finished,
             "claimed_until": self._claimed,
+            **self._about_the_end(),
         }
         if state is not None:
             event["anchor"] = f"state-{self._segment:04d}-{self.step:07d}-end.safetensors"

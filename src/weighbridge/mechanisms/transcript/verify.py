@@ -70,6 +70,10 @@ def check_initial_state(
     committed = transcript.digests.get(0)
     if committed is None:
         return _finding(transcript, "initial-state", Outcome.FAIL, "no digest of the initial state was committed")
+    if transcript.observed:
+        reason = "the program chose its seeds itself, with its data in sight: others may have been tried, and weights"
+        reason += " could lie in the data; that it builds this state again is for its replay to show"
+        return _finding(transcript, "initial-state", Outcome.INCONCLUSIVE, reason)
     opened = len(canonical(transcript.contents))
     if opened > CONTENTS_LIMIT_BYTES:
         return _finding(
@@ -84,7 +88,7 @@ def check_initial_state(
             transcript,
             legs=[Leg(0, 0)],
             captures=[0],
-            without_data=not transcript.observed,
+            without_data=True,
             parent=parent,
             core=core,
             scratch=scratch,
@@ -102,10 +106,6 @@ def check_initial_state(
             f"the program does not build its initial state: {error}",
         )
     if derived.digest(transcript.salt(0)).hex() == committed:
-        if transcript.observed:
-            reason = "weights, buffers, optimizer and generators before step 1 are those that the program builds, with"
-            reason += " its data in sight and seeds of its own choice: others may have been tried"
-            return _finding(transcript, "initial-state", Outcome.INCONCLUSIVE, reason)
         source = "the seed and the code alone"
         if parent is not None:
             source = f"the seed, the code and the final state of run {transcript.contents['parent']['run'][:16]}"
