@@ -33,6 +33,7 @@ def test_ticks() -> None:
     assert ticks(0, 10, log=False) == (0, 2, 4, 6, 8, 10)
     assert ticks(1, 1e4, log=True) == pytest.approx((1, 10, 100, 1000, 10_000))
     assert ticks(2e24, 7e24, log=True) == pytest.approx((2e24, 3e24, 5e24))
+    assert ticks(16, 1_000, log=True) == pytest.approx((20, 50, 100, 200, 500, 1_000))
 
 
 @settings(deadline=None)
@@ -72,6 +73,24 @@ def test_series_differ_without_colour() -> None:
     one, two = Series(name="a", points=((0, 1), (1, 2))), Series(name="b", points=((0, 2), (1, 3)))
     text = svg([Chart(title="t", x=Axis(label="x"), y=Axis(label="y"), series=(one, two))], title="t")
     assert text.count("stroke-dasharray") == 2  # the second curve and its line in the legend
+
+
+def test_dots_of_two_kinds_are_told_apart_without_colour() -> None:
+    one, two = (Series(name=name, points=((0, 1), (1, 2)), dots=True) for name in "ab")
+    text = svg([Chart(title="t", x=Axis(label="x"), y=Axis(label="y"), series=(one, two))], title="t")
+    assert text.count('r="4"') == 3  # two dots and the legend's
+    assert text.count('r="6" fill="none"') == 3
+
+
+def test_labels_of_high_marks_stay_out_of_the_legend() -> None:
+    def label(y: float) -> float:
+        text = svg([chart((0, 0), (10, 10), marks=(Mark(x=5, y=y, label="here"),))], title="t")
+        found = re.search(r'y="([\d.]+)" text-anchor="start">here', text)
+        assert found
+        return float(found[1])
+
+    assert label(10) == 64 + 18
+    assert label(9) == pytest.approx(64 + 28.2 - 8, abs=0.1)
 
 
 def test_calendar() -> None:

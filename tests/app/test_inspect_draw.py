@@ -1,6 +1,7 @@
 """The commands of a draw, as two parties type them, with a log and without one."""
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +45,13 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Institutions:
 @pytest.fixture(scope="module")
 def base(people: Institutions) -> Path:
     return people.folder.parent
+
+
+@pytest.fixture(autouse=True)
+def another_month(base: Path) -> None:
+    """Every test draws for the same period; their keys have opened no share for it yet."""
+    for note in base.rglob("*.shares"):
+        note.unlink()
 
 
 @pytest.fixture
@@ -107,6 +115,74 @@ def test_a_draw_by_two_parties_without_a_log(base: Path, tmp_path: Path) -> None
     population = folder / "population.json"
     population.write_bytes(population.read_bytes().replace(b'"R0"', b'"R1"', 1))
     assert outcomes(run("check-draw", folder, *roots, status=1))["population"] == "fail"
+
+
+def test_a_key_opens_one_share_for_a_purpose_and_period(base: Path, tmp_path: Path) -> None:
+    """Whoever knows a share can try lists against it: a second folder with the old commitments gets none."""
+    folder, again, roots = tmp_path / "draw", tmp_path / "again", ("--roots", base / "roots")
+    keys = {"ines": base / "keys/inspector.pem", "alder": base / "operator.pem"}
+    for who, key in keys.items():
+        run("commit", folder, "--key", key, *AGREED, "--secret", tmp_path / who)
+    shutil.copytree(folder, again)
+    frame(base, folder, "commit-reveal")
+    frame(base, again, "commit-reveal", **{"--count": "5"})
+    run("reveal", folder, "--key", keys["alder"], "--secret", tmp_path / "alder", *roots)
+    with pytest.raises(InputError, match="has opened a share for visit in 2026-11 already"):
+        run("reveal", again, "--key", keys["alder"], "--secret", tmp_path / "alder", *roots)
+    assert not list(again.glob("draw-share-*"))
+
+
+def test_a_challenger_answers_one_frame_for_a_purpose_and_period(base: Path, tmp_path: Path) -> None:
+    """Else the inspector would draw twice without a log, and show the better."""
+    challenged = ("--challenger", base / "operator.pem.chain.pem", "--vrf-key", tmp_path / "vrf.hex")
+    answer = ("--key", base / "operator.pem", "--roots", base / "roots")
+    for name in ("one", "two"):
+        frame(base, tmp_path / name, "ecvrf", *challenged)
+    run("reveal", tmp_path / "one", *answer)
+    with pytest.raises(InputError, match="with a second one could choose; agree on another period"):
+        run("reveal", tmp_path / "two", *answer)
+
+
+def test_no_share_is_opened_for_a_list_that_was_changed(base: Path, tmp_path: Path) -> None:
+    folder, roots = tmp_path / "draw", ("--roots", base / "roots")
+    keys = {"ines": base / "keys/inspector.pem", "alder": base / "operator.pem"}
+    for who, key in keys.items():
+        run("commit", folder, "--key", key, *AGREED, "--secret", tmp_path / who)
+    frame(base, folder, "commit-reveal")
+    population = folder / "population.json"
+    population.write_bytes(population.read_bytes().replace(b'"R0"', b'"R1"', 1))
+    with pytest.raises(InputError, match="is not the list that was frozen"):
+        run("reveal", folder, "--key", keys["alder"], "--secret", tmp_path / "alder", *roots)
+
+
+def test_a_frame_takes_one_commitment_of_each_party_its_own_among_them(base: Path, tmp_path: Path) -> None:
+    keys = {"ines": base / "keys/inspector.pem", "alder": base / "operator.pem"}
+    folder = tmp_path / "draw"
+    run("commit", folder, "--key", keys["alder"], *AGREED, "--secret", tmp_path / "one")
+    with pytest.raises(InputError, match="commitments by Alder; the signer of the frame and another"):
+        frame(base, folder, "commit-reveal")
+    run("commit", folder, "--key", keys["ines"], *AGREED, "--secret", tmp_path / "two")
+    run("commit", folder, "--key", keys["alder"], *AGREED, "--secret", tmp_path / "three")
+    with pytest.raises(InputError, match="two commitments by one party"):
+        frame(base, folder, "commit-reveal")
+    other = tmp_path / "other"
+    run("commit", other, "--key", keys["alder"], "--purpose", "x", "--period", "y", "--secret", tmp_path / "four")
+    with pytest.raises(InputError, match="Alder committed to 'x' in 'y'"):
+        frame(base, other, "commit-reveal")
+    assert not (folder / "population.json").exists()
+
+
+def test_people_are_told_what_comes_next(base: Path, tmp_path: Path) -> None:
+    def told(*arguments: object) -> str:
+        result = CliRunner().invoke(build(), ["inspect", *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    agreed, roots = (*AGREED, "--key", base / "keys/inspector.pem"), ("--roots", base / "roots")
+    common = ("--list", base / "chips.csv", "--count", 4, *agreed, *roots, "--source", "drand")
+    assert "weighbridge inspect frame" in told("commit", tmp_path / "a", *agreed, "--secret", tmp_path / "x")
+    shown = told("frame", tmp_path / "b", *common)
+    assert "No log took the frame" in shown and "weighbridge inspect draw --signature HEX" in shown
 
 
 def test_a_draw_by_ecvrf_with_a_log(base: Path, keeper: Path) -> None:

@@ -69,6 +69,9 @@ def test_segments_by_the_published_vectors() -> None:
     assert at(drawn.series[0], 0.0) == 0.0 and at(drawn.series[0], 1000.0) == 1.0
     assert at(tries.series[0], 1.0) == pytest.approx(0.95088, abs=1e-5)
     assert [y for _, y in tries.series[0].points] == sorted((y for _, y in tries.series[0].points), reverse=True)
+    ground = chart(segment_panels(plan_segments(1000, forged=10, confidence=0.95, tries=100)), 2)
+    (mark,) = ground.marks
+    assert at(ground.series[0], mark.x) == mark.y == 0.529 and mark.x == pytest.approx(0.95, abs=5e-4)
     small = segment_panels(plan_segments(100, forged=5, drawn=5))
     assert chart(small, 0).marks[0].y == pytest.approx(0.23041, abs=1e-5)
 

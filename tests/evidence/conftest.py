@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
+from evidence.draw_world import People
 from weighbridge.evidence.certificates import issue, issue_root
 from weighbridge.evidence.keys import FileSigner
 from weighbridge.evidence.log import Log
@@ -109,3 +110,9 @@ def copy_log(source: Path, target: Path) -> None:
 
 def as_root() -> bool:
     return os.geteuid() == 0
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+    """An inspectorate and operators who draw."""
+    return People(tmp_path_factory.mktemp("people"))

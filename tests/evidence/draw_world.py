@@ -1,14 +1,17 @@
 """Draws in memory, of the year of a real beacon's round: each attack is one line against an honest draw."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from weighbridge.evidence.beacon import QUICKNET
 from weighbridge.evidence.certificates import Role, issue, issue_root
-from weighbridge.evidence.draw_check import DrawEvidence, check_draw
+from weighbridge.evidence.draw_check import check_draw
+from weighbridge.evidence.draw_evidence import DrawEvidence
 from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE, Frame, share_commitment, vrf_input
 from weighbridge.evidence.draw_value import Parties, draw_payload, given_by_shares, opened_share
 from weighbridge.evidence.findings import Finding, Outcome
@@ -161,3 +164,13 @@ def by_reveal(people: People) -> World:
     world.open("alder", b"a" * 32)
     world.draw()
     return world
+
+
+Builder = Callable[[People], World]
+ALL = pytest.mark.parametrize("build", [by_beacon, by_vrf, by_reveal])
+
+
+def failed(world: World, check: str, words: str, *, now: float = BEFORE + 3600) -> None:
+    finding = world.check(now=now)[check]
+    assert finding.outcome is Outcome.FAIL, finding
+    assert words in finding.reason, finding.reason

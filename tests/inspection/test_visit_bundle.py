@@ -23,6 +23,8 @@ from weighbridge.mechanisms.inspection.plan import PLAN
 def test_an_honest_visit_holds_end_to_end(whole: Site) -> None:
     printed = whole.check()
     assert {finding["outcome"] for finding in printed["findings"]} == {"pass"}, printed
+    (drawn,) = (finding for finding in printed["findings"] if finding["check"] == "visit.draw")
+    assert 0 <= drawn["figure"] < 0.1 and "time to prepare" in drawn["reason"]
     assert printed["summary"] == {"drawn": 3, "verified": 3, "failed": 0, "not_verified": 0}
     assert {finding["check"] for finding in printed["findings"]} >= {
         "draw.selection", "visit.draw", "visit.team", "visit.chain", "visit.time", "visit.clock", "visit.serial",
@@ -169,10 +171,42 @@ def test_a_bundle_is_written_once(whole: Site, site: Site) -> None:
     with pytest.raises(InputError, match="never overwritten"):
         run("plan", site.path("visit"), *plan, *by_ines)
     with pytest.raises(InputError, match="at most 20"):
-        run("plan", site.path("second"), *plan, "--visit-number", 21, *by_ines)
+        run("plan", site.path("second"), *plan, "--visit-number", 21, "--territory", "Ruritania", *by_ines)
+    with pytest.raises(InputError, match="both a number and a territory"):
+        run("plan", site.path("second"), *plan, "--visit-number", 3, *by_ines)
     assert not site.path("second").exists()
     with pytest.raises(InputError, match="is no visit"):
         run("check", site.path("second"), "--roots", site.path("roots"))
+
+
+def test_a_close_that_was_interrupted_can_be_made_again(site: Site) -> None:
+    for name in ("findings.json", "manifest.json"):
+        site.path(f"visit/{name}").write_bytes(b"half")
+    site.close()
+    assert not failing(site.check())
+
+
+def test_two_who_write_at_once_do_not_overwrite_each_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both counted the same number of records; the second is told so, and nothing of the first is lost."""
+    site.bundle.put("records/0000.cose", b"first")
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with pytest.raises(InputError, match="another's record"):
+        site.bundle.put("records/0000.cose", b"second")
+    monkeypatch.undo()
+    assert site.path("visit/records/0000.cose").read_bytes() == b"first"
+    assert not list(site.path("visit").glob(".*"))
+
+
+def test_a_stick_without_links_will_do(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("weighbridge.mechanisms.inspection.bundle.os.link", refuse)
+    site.see(site.drawn[0])
+    with pytest.raises(InputError, match="is there already"):
+        site.bundle.put("records/0000.cose", b"second")
+    site.close()
+    assert not failing(site.check())
 
 
 def test_a_plan_takes_only_a_draw_that_holds(site: Site) -> None:
@@ -213,7 +247,7 @@ def test_a_second_plan_for_one_draw_is_found_in_the_log(site: Site, tmp_path: Pa
     again = sign_statement(FileSigner.load(site.key("ivan")), kind=PLAN, subject="Hall 4", payload=plan.payload)
     with Log.open(tmp_path / "log.db", key) as log:
         log.append([again])
-    assert "2 plans for this draw" in failing(run(*checked))["visit.single"]
+    assert "2 plans were signed for this draw, by ines and ivan" in failing(run(*checked))["visit.single"]
 
 
 def test_a_nonce_is_what_the_documentation_says(site: Site) -> None:

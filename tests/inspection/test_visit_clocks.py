@@ -1,5 +1,6 @@
 """The agreement's clocks, gaps in footage, and what a sample with holes still bounds: arithmetic without files."""
 
+from dataclasses import replace
 from itertools import pairwise
 from math import comb
 
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weighbridge.errors import InputError
-from weighbridge.mechanisms.inspection.clocks import ACCESS, ACKNOWLEDGEMENT, CLARIFICATION, clocks
-from weighbridge.mechanisms.inspection.footage import gaps, overlaps
-from weighbridge.mechanisms.inspection.plan import Opening, VisitPlan
+from weighbridge.mechanisms.inspection.clocks import ACCESS, ACKNOWLEDGEMENT, CLARIFICATION, REACH, clocks
+from weighbridge.mechanisms.inspection.footage import gaps, overlaps, shown_twice
+from weighbridge.mechanisms.inspection.plan import MOST_VISITS, Opening, VisitPlan
 from weighbridge.mechanisms.inspection.record import VisitRecord
 from weighbridge.mechanisms.inspection.sample import most_defective
 
@@ -20,8 +21,8 @@ PLAN = VisitPlan(
 )
 
 
-def opened(access: int | None) -> Opening:
-    return Opening(visit="ab" * 32, at=T0, access_at=access, place="p", fresh="ab" * 32)
+def opened(access: int | None, *, arrived: int | None = None, at: int = T0) -> Opening:
+    return Opening(visit="ab" * 32, at=at, access_at=access, arrived_at=arrived, place="p", fresh="ab" * 32)
 
 
 def record(sequence: int, what: str, hours: float, **details: object) -> VisitRecord:
@@ -38,6 +39,7 @@ def record(sequence: int, what: str, hours: float, **details: object) -> VisitRe
 
 def test_the_agreements_timings() -> None:
     assert (ACCESS, ACKNOWLEDGEMENT, CLARIFICATION) == (24 * HOUR, 36 * HOUR, 5 * 24 * HOUR)
+    assert (REACH, MOST_VISITS) == (12 * HOUR, 20)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +51,12 @@ def test_the_agreements_timings() -> None:
 )  # fmt: skip
 def test_access_within_a_day(access: float | None, now: float, state: str) -> None:
     opening = opened(None if access is None else T0 + int(access * HOUR))
-    (clock,) = clocks(PLAN, opening, [])
-    assert clock.state(T0 + now * HOUR) == state
+    at = T0 + now * HOUR
+    clock = clocks(PLAN, opening, [], now=at)[0]
+    assert clock.state(at) == state
     assert [alarm - T0 for alarm in clock.alarms] == [12 * HOUR, 20 * HOUR]
     later = [] if access is None else [record(0, "access", access)]
-    assert clocks(PLAN, opened(None), later)[0].state(T0 + now * HOUR) == state
+    assert clocks(PLAN, opened(None), later, now=at)[0].state(at) == state
 
 
 def test_a_dispute_is_acknowledged_in_36_hours_and_clarified_in_5_days() -> None:
@@ -64,7 +67,8 @@ def test_a_dispute_is_acknowledged_in_36_hours_and_clarified_in_5_days() -> None
         record(3, "acknowledgement", 38.5, about=1),
         record(4, "clarification", 121, about=0, text="it was locked"),
     ]
-    found = {clock.name: clock.state(T0 + 123 * HOUR) for clock in clocks(PLAN, opened(T0), told)}
+    now = T0 + 123 * HOUR
+    found = {clock.name: clock.state(now) for clock in clocks(PLAN, opened(T0), told, now=now)}
     assert found == {
         "access to the site": "kept",
         "acknowledgement of record 0 (dispute)": "kept",
@@ -72,6 +76,47 @@ def test_a_dispute_is_acknowledged_in_36_hours_and_clarified_in_5_days() -> None
         "acknowledgement of record 1 (refusal)": "late",
         "clarification of record 1 (refusal)": "broken",
     }
+
+
+@pytest.mark.parametrize(("hours", "state"), [(11.9, "kept"), (12.1, "late")])
+def test_a_site_lies_within_half_a_day_of_an_airport(hours: float, state: str) -> None:
+    opening = opened(T0, arrived=T0 - int(hours * HOUR))
+    found = {clock.name: clock for clock in clocks(PLAN, opening, [], now=T0)}
+    assert found["the site, from the airport"].state(T0) == state
+
+
+def test_a_delay_of_access_is_a_dispute_from_when_it_was_due() -> None:
+    def states(now: float, *told: VisitRecord) -> dict[str, str]:
+        at = T0 + now * HOUR
+        return {clock.name: clock.state(at) for clock in clocks(PLAN, opened(None), told, now=at)}
+
+    assert set(states(23)) == {"access to the site"}
+    assert states(25) == {
+        "access to the site": "broken",
+        "acknowledgement of the delay of access": "running",
+        "clarification of the delay of access": "running",
+    }
+    assert states(24 + 28)["acknowledgement of the delay of access"] == "alarm"
+    assert states(24 + 37)["acknowledgement of the delay of access"] == "broken"
+    assert states(24 + 121)["clarification of the delay of access"] == "broken"
+    late = (record(0, "access", 30), record(1, "dispute", 31, text="late"), record(2, "acknowledgement", 40, about=1))
+    assert states(41, *late)["access to the site"] == "late"
+    assert states(41, *late)["acknowledgement of the delay of access"] == "kept"
+    # Who refused in words was already answered for; its clocks run from then, and are not doubled.
+    refused = record(0, "refusal", 2, of="entry", by="guard", reason=None)
+    assert {name for name in states(25, refused) if "delay" in name} == set()
+    # A word about one item is no word about the site.
+    one = replace(refused, item="a")
+    assert "acknowledgement of the delay of access" in states(25, one)
+
+
+def test_what_was_said_before_a_dispute_does_not_answer_it() -> None:
+    told = [record(0, "acknowledgement", 1, about=1), record(1, "dispute", 2, text="x")]
+    found = {clock.name: clock.met_at for clock in clocks(PLAN, opened(T0), told, now=T0 + 3 * HOUR)}
+    assert found["acknowledgement of record 1 (dispute)"] is None
+    dated_back = [record(0, "dispute", 2, text="x"), record(1, "acknowledgement", 1, about=0)]
+    found = {clock.name: clock.met_at for clock in clocks(PLAN, opened(T0), dated_back, now=T0 + 3 * HOUR)}
+    assert found["acknowledgement of record 0 (dispute)"] is None
 
 
 def part(start: int, end: int) -> dict[str, object]:
@@ -85,6 +130,8 @@ def test_gaps_and_overlaps() -> None:
     assert gaps([], start=0, end=5) == [(0, 5)]
     assert overlaps(footage) == [(80, 90)]
     assert overlaps([part(0, 5), part(5, 9)]) == []
+    assert shown_twice([("hall", part(0, 5)), ("hall", part(0, 5))]) == set()
+    assert shown_twice([("hall", part(0, 5)), ("yard", part(0, 5))]) == {"ab" * 32}
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=8))
@@ -113,3 +160,11 @@ def test_impossible_counts_are_refused() -> None:
     for population, drawn, found, alpha in ((8, 9, 0, 0.05), (8, 3, 4, 0.05), (0, 0, 0, 0.05), (8, 3, 0, 1.0)):
         with pytest.raises(InputError):
             most_defective(population, drawn=drawn, found=found, alpha=alpha)
+
+
+def test_a_plan_says_how_much_it_holds() -> None:
+    items = tuple({"id": f"c{n}"} for n in range(5_001))
+    with pytest.raises(
+        InputError, match="has 5001 items and reserves, and a plan holds 5000; draw for each site apart"
+    ):
+        replace(PLAN, items=items)

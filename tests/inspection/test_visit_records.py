@@ -2,13 +2,18 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
-from inspection.world import Site, failing, outcomes
+from inspection.world import Site, failing, outcomes, sign
+from weighbridge.app.visit_fields import fields_help
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.evidence.keys import FileSigner
 from weighbridge.mechanisms.chip.challenge import answer_challenge
-from weighbridge.mechanisms.inspection.judge import WRITE_UP
+from weighbridge.mechanisms.inspection.judge_times import WRITE_UP
+from weighbridge.mechanisms.inspection.plan import OPENING, PLAN
+from weighbridge.mechanisms.inspection.record import FORMS
 
 
 def item_outcome(printed: object, item: str) -> dict[str, object]:
@@ -76,6 +81,34 @@ def test_the_first_mismatch_counts_though_a_later_look_agrees(site: Site) -> Non
     assert item_outcome(site.close(), item)["outcome"] == "failed"
 
 
+def test_a_number_that_was_misread_convicts_nobody_and_verifies_nothing(site: Site) -> None:
+    item = site.drawn[0]
+    site.see(item, physical="SN77")
+    assert failing(site.check())["visit.serial"]
+    site.record("correction", None, "--set", "about=0", "--set", "text=a slip of the pen")
+    site.verify(item)
+    printed = site.close()
+    assert "visit.serial" not in failing(printed) and "visit.item" not in failing(printed)
+    told = "taken back by record 1 (a slip of the pen); it told: the serial number on it is SN77"
+    assert [told in reason for _, reason in outcomes(printed, "visit.serial")] == [True, False]
+    assert item_outcome(printed, item)["outcome"] == "not verified"
+
+
+def test_nobody_takes_back_anothers_word_or_a_refusal(site: Site) -> None:
+    sign(site, "plan.cose", PLAN, lambda plan: plan["team"].update({FileSigner.load(site.key("ivan")).key_id: "ivan"}))
+    visit = site.bundle.visit(site.roots)
+    sign(site, "opening.cose", OPENING, lambda opening: opening.update(visit=visit.id))
+    site.see(site.drawn[0], physical="SN77")
+    site.record("refusal", None, "--set", "of=entry", "--set", "by=host")
+    for about, who, words in ((0, "ivan", "ines's to take back"), (1, "ines", "nothing else"), (9, "ines", "nothing")):
+        with pytest.raises(InputError, match=words):
+            site.record("correction", None, "--set", f"about={about}", "--set", "text=x", who=who)
+    site.inject("ivan", what="correction", details={"about": 0, "text": "x"})
+    site.inject(what="correction", details={"about": 1, "text": "x"})
+    site.inject(what="correction", details={"about": 4, "text": "itself"})
+    assert {"visit.serial", "visit.refusal"} <= set(failing(site.check()))
+
+
 def test_a_serial_number_read_in_part_is_not_shown(site: Site) -> None:
     item = site.drawn[0]
     site.record("serial", item, "--set", f"physical={site.serial(item)}")
@@ -118,6 +151,32 @@ def test_a_log_that_ends_before_the_answer_is_found(site: Site) -> None:
     site.path("chips/kept/records/1.cose").unlink()
     site.record("readout", item, "--file", f"chip={site.path('chips/kept')}")
     assert "known from elsewhere and missing" in failing(site.check())["inspection.readout"]
+
+
+def test_a_log_that_was_read_before_the_challenge_has_to_reach_it(site: Site) -> None:
+    """The operator hands over a log without its newest records, then lets the chip answer: the counter shows them."""
+    item = site.drawn[0]
+    for number in range(3):
+        answer_challenge(site.path(f"chips/{item}"), f"{number:064x}")
+    shutil.copytree(site.path(f"chips/{item}"), site.path("chips/kept"))
+    site.path("chips/kept/records/2.cose").unlink()
+    site.record("readout", item, "--file", f"chip={site.path('chips/kept')}")
+    assert outcomes(site.check(), "inspection.readout")[0][0] == "pass"
+    site.challenge(item)
+    outcome, reason = outcomes(site.check(), "inspection.readout")[0]
+    assert outcome == "inconclusive" and "its record 3, the log was read up to 1: 1 between were not seen" in reason
+    site.read_out(item)
+    assert [found for found, _ in outcomes(site.check(), "inspection.readout")] == ["inconclusive", "pass"]
+    site.see(item)
+    assert item_outcome(site.close(), item)["outcome"] == "not verified"
+
+
+def test_a_whole_log_may_be_read_before_the_challenge(site: Site) -> None:
+    item = site.drawn[0]
+    answer_challenge(site.path(f"chips/{item}"), "00" * 32)
+    site.read_out(item)
+    site.challenge(item)
+    assert [found for found, _ in outcomes(site.check(), "inspection.readout")] == ["pass"]
 
 
 def test_a_log_of_which_only_the_digest_is_noted_is_not_shown(site: Site) -> None:
@@ -211,25 +270,31 @@ def test_seals_and_signs_of_tampering(site: Site) -> None:
     assert item_outcome(printed, one)["outcome"] == "failed"
 
 
-def test_footage_is_kept_by_its_digest_and_gaps_are_found(site: Site) -> None:
-    folder = site.path("footage")
-    folder.mkdir()
-    (folder / "a.mp4").write_bytes(b"pictures")
-    start = int(time.time()) - 1000
-    span = ("--set", "camera=hall", "--set", f"from={start}", "--set", f"to={start + 900}")
-    table = folder / "footage.csv"
-    table.write_text(f"from,to,file\n{start},{start + 400},a.mp4\n{start + 430},{start + 900},a.mp4\n")
-    recorded = site.record("camera", None, *span, "--file", f"footage={table}")
-    assert len(recorded["details"]["footage"]) == 2
-    table.write_text(f"from,to,file\n{start},{start + 400},a.mp4\n{start + 500},{start + 900},a.mp4\n")
-    site.record("camera", None, *span, "--file", f"footage={table}")
-    table.write_text(f"from,to,file\n{start},{start + 400},a.mp4\n{start + 300},{start + 900},a.mp4\n")
-    site.record("camera", None, *span, "--file", f"footage={table}")
-    assert [(outcome, reason.split(",")[0]) for outcome, reason in outcomes(site.check(), "visit.camera")] == [
-        ("pass", "2 pieces cover the time"),
-        ("fail", "100 s are missing"),
-        ("fail", "1 spans of its footage overlap"),
-    ]
+def test_a_table_is_on_record_whole_or_not_at_all(site: Site, tmp_path: Path) -> None:
+    """An inspector with hundreds of chips types a table, not hundreds of commands."""
+    table = tmp_path / "serials.csv"
+    rows = [f"{item},{site.serial(item)},{site.serial(item)}" for item in site.drawn]
+    table.write_text("\n".join(["item,physical,digital", *rows, "nobody's,SN1,SN1"]) + "\n")
+    with pytest.raises(InputError, match=r"serials.csv: line 5: nobody's.*neither drawn"):
+        site.record("serial", None, "--table", table)
+    assert not list(site.path("visit/records").iterdir())
+    table.write_text("\n".join(["item,physical,digital", *rows]) + "\n")
+    told = site.record("serial", None, "--table", table)
+    assert [r["sequence"] for r in told["records"]] == [0, 1, 2]
+    assert {f["outcome"] for f in told["findings"]} == {"pass"}
+    with pytest.raises(InputError, match="stands alone"):
+        site.record("serial", site.drawn[0], "--table", table)
+    table.write_text(f"item,physical,digital,photo\n{site.drawn[0]},SN1,SN1,../secret.jpg\n")
+    with pytest.raises(InputError, match="outside the table's folder"):
+        site.record("serial", None, "--table", table)
+
+
+def test_the_help_names_every_field() -> None:
+    told = f"{fields_help(files=False)} {fields_help(files=True)}"
+    for what, form in FORMS.items():
+        for name in form:
+            assert not form or what in told
+            assert name in told or (what, name) in {("readout", "digest"), ("readout", "records")}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,24 @@ def failing(printed: Mapping[str, Any]) -> dict[str, str]:
         if finding["outcome"] == "fail":
             found.setdefault(finding["check"], finding["reason"])
     return found
+
+
+def sign(site: Site, name: str, kind: str, change: Callable[[dict[str, Any]], object], *, at: float = 0) -> None:
+    """Signs a statement of the visit again, changed, as the inspector who made it."""
+    visit = site.bundle.visit(site.roots)
+    old = {
+        "plan.cose": visit.plan_statement,
+        "opening.cose": visit.opening_statement,
+        "close.cose": visit.close_statement,
+    }
+    statement = old[name]
+    assert statement is not None
+    payload = json.loads(statement.payload_bytes)
+    change(payload)
+    issued = statement.issued_at + at
+    key = FileSigner.load(site.key("ines"))
+    raw = sign_statement(key, kind=kind, subject=statement.subject, payload=payload, issued_at=issued)
+    site.path(f"visit/{name}").write_bytes(raw)
 
 
 def build_site(folder: Path) -> Site:

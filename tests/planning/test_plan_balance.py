@@ -1,4 +1,4 @@
-"""Material balance: counts, FLOP, cumulative sums, and the paired statistic."""
+"""Material balance: counts, FLOP, and the paired statistic."""
 
 import math
 from datetime import date
@@ -13,14 +13,12 @@ from weighbridge.planning.balance import (
     Consignment,
     chip_balance,
     detectable,
-    flop_balance,
     inventory_report_due,
     listing_due,
+    measured_balance,
     paired_statistic,
     sigma_needed,
-    unseen_by_yield,
 )
-from weighbridge.planning.cusum import alarm_level, alarm_power, run_cusum
 
 
 def test_chips_balance_exactly_or_not() -> None:
@@ -53,14 +51,14 @@ def test_what_is_taken_away_is_what_is_missing(
 
 
 def test_flop() -> None:
-    found = flop_balance(1.05e26, declared=1e26, sigma=2e24)
+    found = measured_balance(1.05e26, declared=1e26, sigma=2e24)
     assert found.unaccounted == pytest.approx(5e24)
     assert found.alarm_at == pytest.approx(1.645 * 2e24, rel=1e-4)
     assert found.alarm
     assert found.detectable == pytest.approx(3.29 * 2e24, rel=1e-4)
     assert found.sigma_share == pytest.approx(0.02)
-    assert not flop_balance(1.032e26, declared=1e26, sigma=2e24).alarm
-    assert flop_balance(1e24, declared=0, sigma=1e23).sigma_share is None
+    assert not measured_balance(1.032e26, declared=1e26, sigma=2e24).alarm
+    assert measured_balance(1e24, declared=0, sigma=1e23).sigma_share is None
 
 
 def test_metering_must_beat_declaration() -> None:
@@ -70,74 +68,12 @@ def test_metering_must_beat_declaration() -> None:
     assert detectable(sigma_needed(1e25)) == pytest.approx(1e25)
 
 
-@pytest.mark.parametrize(("sigma", "hidden"), [(0.02, 263_200), (0.005, 65_800)])
-def test_yields_cannot_replace_serial_numbers(sigma: float, hidden: float) -> None:
-    assert unseen_by_yield(4e6, sigma=sigma) == pytest.approx(hidden, rel=2e-4)
-
-
 def test_false_alarms_and_power_by_simulation() -> None:
     # 200,000 balances: one standard error is 0.0005.
     noise = np.random.default_rng(23).standard_normal(200_000)
-    limit = flop_balance(1.0, declared=1.0, sigma=1.0).alarm_at
+    limit = measured_balance(1.0, declared=1.0, sigma=1.0).alarm_at
     assert float(np.mean(noise > limit)) == pytest.approx(0.05, abs=0.0025)
     assert float(np.mean(noise + detectable(1.0) > limit)) == pytest.approx(0.95, abs=0.0025)
-
-
-def markov_no_alarm(periods: int, *, level: float, k: float, shift: float = 0.0, cells: int = 1_500) -> float:
-    """Chance of no alarm by Brook and Evans' chain: the sum is rounded to one of many cells."""
-    from scipy.special import ndtr
-
-    width = level / (cells - 0.5)
-    at = np.arange(cells) * width
-    edges = at[None, :] - at[:, None] + k - shift
-    moves = ndtr(edges + width / 2) - ndtr(edges - width / 2)
-    moves[:, 0] = ndtr(edges[:, 0] + width / 2)
-    state = np.zeros(cells)
-    state[0] = 1.0
-    for _ in range(periods):
-        state = state @ moves
-    return float(state.sum())
-
-
-@pytest.mark.parametrize(("periods", "k"), [(12, 0.5), (60, 0.5), (12, 0.25)])
-def test_alarm_level_against_the_markov_chain(periods: int, k: float) -> None:
-    found = alarm_level(periods, k=k, histories=50_000, seed=4)
-    assert found.low < found.level < found.high
-    assert found.error == pytest.approx(math.sqrt(0.05 * 0.95 / 50_000))
-    real = 1 - markov_no_alarm(periods, level=found.level, k=k)
-    assert real == pytest.approx(0.05, abs=4 * found.error)
-    assert 1 - markov_no_alarm(periods, level=found.low, k=k) > 1 - markov_no_alarm(periods, level=found.high, k=k)
-
-
-def test_the_same_seed_gives_the_same_level() -> None:
-    assert alarm_level(12, histories=5_000, seed=1) == alarm_level(12, histories=5_000, seed=1)
-    assert alarm_level(12, histories=5_000, seed=1).level != alarm_level(12, histories=5_000, seed=2).level
-
-
-def test_the_known_run_length() -> None:
-    # Siegmund's approximation 1985 for the average run length: k = 0.5, h = 5 gives 938 (tables: 930).
-    level = 5.0
-    escaped = 1 - alarm_power(200, shift=0.0, level=level, histories=20_000).detection
-    assert escaped == pytest.approx(math.exp(-200 / 930), abs=0.015)
-
-
-def test_steady_losses_are_found() -> None:
-    level = alarm_level(24, histories=20_000).level
-    power = [alarm_power(24, shift=shift, level=level, histories=20_000) for shift in (0.0, 0.5, 1.0, 2.0)]
-    assert [p.detection for p in power] == sorted(p.detection for p in power)
-    assert power[0].detection == pytest.approx(0.05, abs=0.01)
-    assert power[2].detection > 0.98
-    assert power[3].mean_periods is not None and power[2].mean_periods is not None
-    assert power[3].mean_periods < power[2].mean_periods
-    for one in power:
-        assert 1 - markov_no_alarm(24, level=level, k=0.5, shift=one.shift) == pytest.approx(one.detection, abs=0.01)
-
-
-def test_cumulative_sums_by_hand() -> None:
-    path = run_cusum([1.0, -2.0, 1.5, 1.5, 2.0], level=3.0)
-    assert path.sums == pytest.approx([0.5, 0.0, 1.0, 2.0, 3.5])
-    assert path.alarm == 5
-    assert run_cusum([0.0], level=3.0).alarm is None
 
 
 def test_paired_statistic() -> None:
@@ -171,10 +107,9 @@ def test_clocks() -> None:
 def test_meaningless_balances_are_refused() -> None:
     for call in (
         lambda: chip_balance(10, shipped=11, counted=0), lambda: chip_balance(-1, counted=0),
-        lambda: flop_balance(1.0, declared=1.0, sigma=0.0), lambda: flop_balance(math.nan, declared=1.0, sigma=1.0),
-        lambda: sigma_needed(0.0), lambda: run_cusum([], level=1.0), lambda: run_cusum([math.nan], level=1.0),
-        lambda: run_cusum([1.0], level=0.0), lambda: alarm_level(0), lambda: alarm_level(12, false_alarm=1e-6),
-        lambda: alarm_level(10**6), lambda: alarm_level(12, histories=10), lambda: alarm_power(1, shift=-1, level=1.0),
+        lambda: measured_balance(1.0, declared=1.0, sigma=0.0),
+        lambda: measured_balance(math.nan, declared=1.0, sigma=1.0),
+        lambda: sigma_needed(0.0),
         lambda: paired_statistic([1.0], inspector=[1.0, 2.0], population=10),
         lambda: paired_statistic([1.0], inspector=[1.0], population=10),
         lambda: paired_statistic([1.0, 2.0], inspector=[1.0, 2.0], population=10),

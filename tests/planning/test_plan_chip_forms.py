@@ -33,6 +33,7 @@ def run(**change: Any) -> ChipRun:
 
 @pytest.mark.parametrize(("flop", "snapshots"), [(3.14e23, 363.4), (5.76e23, 666.7), (2.56e24, 2_963.0)])
 def test_expected_snapshots_of_a_run(flop: float, snapshots: float) -> None:
+    assert run().seen == pytest.approx(0.950213, abs=5e-7)
     for chips in (10**5, 10**7):
         assert run(flop=flop, chips=chips).incriminating_snapshots == pytest.approx(snapshots, rel=2e-4)
 

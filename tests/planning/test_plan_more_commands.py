@@ -1,43 +1,17 @@
 """The plan commands beyond chips: JSON for programs, tables for people, refusals in one sentence."""
 
-import json
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from weighbridge.app.plan_commands import app
+from planning.plan_runner import figures, refused, run
 from weighbridge.errors import InputError
 
 EPOCH = os.environ.get("WEIGHBRIDGE_EPOCH", "")
-
-
-def run(*words: str) -> Any:
-    return CliRunner().invoke(app, list(words))
-
-
-def figures(*words: str, status: int = 0) -> dict[str, Any]:
-    result = run(*words, "--json")
-    assert result.exit_code == status, result.output
-    found = json.loads(result.stdout)
-    assert isinstance(found, dict)
-    shown = run(*words)
-    assert shown.exit_code == status
-    assert shown.stdout
-    return found
-
-
-def refused(*words: str) -> str:
-    result = run(*words, "--json")
-    assert result.exit_code != 0
-    assert result.stdout == ""
-    assert isinstance(result.exception, InputError), result.output
-    return str(result.exception)
 
 
 ITEMS = ("items", "--population", "1e4", "--missing", "100")
@@ -171,6 +145,7 @@ def test_equal_sites() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("", "is empty; begin with the line name,h100e"), ("\n\n", "is empty"), ("name,h100e,h100e\nx,1,2\n", "twice"),
         ("name\nx\n", "no such column"), ("name,h100e\nx\n", "cells"), ("name,h100e\nx,-1\n", "negative"),
         ("\xff", "column"),
     ],
@@ -223,6 +198,30 @@ def test_segments() -> None:
 def test_clones() -> None:
     assert figures("clones", "--clones", "1000", "--inspected", "0.01")["detection"] == pytest.approx(0.0952, abs=5e-5)
     assert "inspected" in refused("clones", "--clones", "1000", "--inspected", "1.5")
+    needed = figures("clones", "--clones", "1000", "--confidence", "0.95", "--copies", "3")
+    assert figures("clones", "--clones", "1000", "--inspected", repr(needed["inspected"]), "--copies", "3")[
+        "detection"
+    ] == pytest.approx(0.95)
+    for wrong in ((), ("--inspected", "0.1", "--confidence", "0.9")):
+        assert "exactly one" in refused("clones", "--clones", "1000", *wrong)
+
+
+def test_clusters() -> None:
+    found = figures("cluster", "--tpp", "15832", "--memory", "80")
+    assert (found["first_text"], found["by_tpp"], found["by_memory"]) == (17, 16, 17)
+    assert figures("cluster", "--tpp", "15832", "--reference")["later_text"] == 17
+    assert "--tpp" in refused("cluster", "--tpp", "0")
+
+
+def test_interviews() -> None:
+    found = figures("interviews", "refusals", "--asked", "10", "--refused", "8", "--base-rate", "0.2", status=1)
+    assert found["chance"] == pytest.approx(7.79e-5, abs=5e-8)
+    one = figures("interviews", "refusals", "--asked", "1", "--refused", "1", "--base-rate", "0.2")
+    assert one == {"chance": pytest.approx(0.2), "pattern": False}
+    answers = figures("interviews", "answers", "--pairs", "20", "--agreeing", "18")
+    assert answers["lower_limit"] == pytest.approx(0.717, abs=5e-4)
+    assert "agreeing" in refused("interviews", "answers", "--pairs", "20", "--agreeing", "21")
+    assert "base-rate" in refused("interviews", "refusals", "--asked", "10", "--refused", "8", "--base-rate", "20")
 
 
 def test_sequential() -> None:
@@ -237,51 +236,50 @@ def test_sequential() -> None:
         "sequential", "groups", "--honest", "0", "--hidden", "0.08", "--looks", "20,40", "--spending", "pocock"
     )
     assert [look["draws"] for look in own["stop_rule"]] == [20, 40]
+    early = figures(
+        "sequential", "groups", "--honest", "0.02", "--hidden", "0.08", "--looks", "4", "--beta-spending", "linear"
+    )
+    assert early["points"][1]["expected_draws"] < 0.85 * groups["points"][1]["expected_draws"]
+    assert early["points"][1]["alarm"] <= early["alarm_never_accepting"] <= 0.05
+    assert groups["alarm_never_accepting"] is None
+    # A plan says so where it does not keep what was asked for: too short, or cut off too early.
+    assert (found["errors_kept"], groups["errors_kept"], own["errors_kept"]) == (True, True, True)
+    short = ("sequential", "groups", "--honest", "0.02", "--hidden", "0.08", "--looks", "20,40")
+    assert figures(*short)["errors_kept"] is False
+    assert "it misses what was wanted" in run(*short).stdout
+    assert (
+        figures("sequential", "wald", "--honest", "0.01", "--hidden", "0.05", "--most-draws", "60")["errors_kept"]
+        is False
+    )
     assert "--spending" in refused(
         "sequential", "groups", "--honest", "0", "--hidden", "0.1", "--looks", "2", "--spending", "x"
     )
     assert "hidden" in refused("sequential", "wald", "--honest", "0.1", "--hidden", "0.05")
 
 
-def test_balance_of_chips(tmp_path: Path) -> None:
-    words = ("balance", "chips", "--beginning", "1000", "--received", "200", "--shipped", "50")
-    assert figures(*words, "--counted", "1150")["unaccounted"] == 0
-    found = figures(*words, "--counted", "1149", "--taken-on", "2027-06-01", status=1)
-    assert (found["unaccounted"], found["report_due"]) == (1, "2027-07-01")
-    path = tmp_path / "consignments.csv"
-    path.write_text("consignment,shipped,received\nA-1,100,99\nA-2,100,101\n")
-    netted = figures(*words, "--counted", "1150", "--consignments", str(path), status=1)
-    assert [one["difference"] for one in netted["differences"]] == [1, -1]
-    assert "such as 2027" in refused(*words, "--counted", "1150", "--taken-on", "yesterday")
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("items", "--population", "10", "--missing", "1", "--confidence", "0.5", "--draws", "3"), "--draws"),
+        (("sites", "--sites", "5", "--site-size", "9", "--drawn", "3", "--visits", "1", "--missing", "1", "--within",
+          "0.9"), "--within"),
+        (("sites", "--sites", "5", "--site-size", "9", "--drawn", "3", "--visits", "1", "--missing", "1", "--only",
+          "a=b"), "--only"),
+        (("timeliness", "--flop", "1e24", "--utilisation", "0.5"), "--utilisation"),
+        (("timeliness", "--flop", "1e24", "--skip-unsized"), "--skip-unsized"),
+        ((*SNAPSHOTS, "--format", "fp8"), "--format"),
+        ((*SNAPSHOTS, "--counting", "miri_2025"), "--counting"),
+        (("chips", "--chips", "1e5", "--flop", "5.76e23", "--chip-flops", "1e15", "--days", "30", "--period", "30",
+          "--rate", "0.1", "--confidence", "0.9", "--form", "exact", "--stretch", "2"), "--stretch"),
+        (("chips", "--chips", "1e5", "--flop", "5.76e23", "--chip-flops", "1e15", "--days", "30", "--period", "30",
+          "--rate", "0.1", "--confidence", "0.9", "--form", "exact", "--pooled", "1e6"), "--pooled"),
+    ],
+)  # fmt: skip
+def test_options_without_effect_are_refused(words: tuple[str, ...], option: str) -> None:
+    assert refused(*words).startswith(f"{option}: would have no effect; it goes with ")
 
 
-def test_balance_of_flop() -> None:
-    words = ("balance", "flop", "--declared", "1e26", "--sigma", "2e24", "--hidden", "1e25")
-    assert figures(*words, "--evidence", "1e26")["sigma_needed"] == pytest.approx(3.04e24, rel=1e-3)
-    assert figures(*words, "--evidence", "1.05e26", status=1)["alarm"] is True
-    assert "--sigma" in refused("balance", "flop", "--declared", "1", "--evidence", "1", "--sigma", "0")
-
-
-def test_balance_over_periods(tmp_path: Path) -> None:
-    words = ("balance", "periods")
-    quick = ("--histories", "2000")
-    empty = figures(*words, "--periods", "12", *quick)
-    assert (empty["sums"], empty["alarm"]) == (None, None)
-    path = tmp_path / "months.csv"
-    rows = [f"2027-{month:02},{1.015e26 if month > 6 else 1e26},1e26,1e24" for month in range(1, 13)]
-    path.write_text("period,evidence,declared,sigma\n" + "\n".join(rows) + "\n")
-    found = figures(*words, str(path), "--periods", "24", *quick, status=1)
-    assert found["alarm"] == "2027-11"  # five months at 1.5 sigma, one above k each
-    assert [one["sum"] for one in found["sums"]][5:8] == pytest.approx([0, 1, 2])
-    assert "--periods" in refused(*words)
-    assert "in the file already" in refused(*words, str(path), "--periods", "3")
-    assert "too few" in refused(*words, "--periods", "12", "--histories", "1000", "--alpha", "0.0001")
-
-
-def test_balance_of_pairs(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.csv"
-    path.write_text("item,operator,inspector\na,10,9\nb,11,11\nc,12,10\n")
-    found = figures("balance", "pairs", str(path), "--population", "300", status=1)
-    assert found["difference"] == pytest.approx(300)
-    assert figures("balance", "pairs", str(path), "--population", "300", "--item-sigma", "5")["alarm"] is False
-    assert "population" in refused("balance", "pairs", str(path), "--population", "2")
+def test_a_fleet_and_equal_sites_do_not_mix(fleet: str) -> None:
+    sites = ("sites", "--fleet", fleet, "--visits", "2", "--missing", "100", "--skip-unsized")
+    assert "goes with --sites" in refused(*sites, "--drawn", "5")
+    assert "--sizes" in refused("timeliness", "--flop", "1e24", "--fleet", fleet, "--skip-unsized", "--sizes", "5")

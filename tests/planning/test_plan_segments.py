@@ -1,6 +1,7 @@
 """Grinding, copied ids, and segments against a Prover that tries many seeds."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from weighbridge.errors import InputError
 from weighbridge.planning.segments import (
     clone_detection,
+    clone_share,
     grinding,
     plan_segments,
     seed_bits_lost,
@@ -56,6 +58,24 @@ def test_clones(inspected: float, detected: float) -> None:
 @pytest.mark.parametrize(("copies", "pair"), [(2, 0.0100), (3, 0.0280), (5, 0.0815)])
 def test_more_copies_show_sooner(copies: int, pair: float) -> None:
     assert clone_detection(1, inspected=0.1, copies=copies) == pytest.approx(pair, abs=5e-5)
+
+
+@pytest.mark.parametrize("copies", [2, 3, 7])
+@pytest.mark.parametrize("clones", [1, 1_000, 10**9])
+def test_share_to_inspect_turns_detection_round(clones: int, copies: int) -> None:
+    share = clone_share(clones, confidence=0.95, copies=copies)
+    assert clone_detection(clones, inspected=share, copies=copies) >= 0.95
+    assert clone_detection(clones, inspected=share * (1 - 1e-6), copies=copies) < 0.95
+    if copies == 2:
+        assert share == pytest.approx(math.sqrt(-math.expm1(math.log(0.05) / clones)), rel=1e-9)
+
+
+@pytest.mark.parametrize("copies", [3, 5, 40])
+@pytest.mark.parametrize("inspected", [1e-9, 1e-4, 0.1, 0.5, 0.999])
+def test_pairs_in_small_shares_do_not_cancel(inspected: float, copies: int) -> None:
+    q = Fraction(inspected)
+    exact = 1 - (1 - q) ** copies - copies * q * (1 - q) ** (copies - 1)
+    assert clone_detection(1, inspected=inspected, copies=copies) == pytest.approx(float(exact), rel=1e-9, abs=0)
 
 
 def test_clones_by_simulation() -> None:

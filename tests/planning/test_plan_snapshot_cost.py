@@ -8,6 +8,7 @@ import pytest
 from weighbridge.errors import InputError
 from weighbridge.planning.snapshot_cost import (
     concentrated_rate,
+    count_limits,
     count_test,
     record_bytes,
     snapshot_cost,
@@ -106,3 +107,22 @@ def test_meaningless_costs_are_refused() -> None:
     for phi in (0.0, 1.1, math.nan):
         with pytest.raises(InputError, match="share-read"):
             concentrated_rate(phi, chip_days=900, period=30)
+
+
+@pytest.mark.parametrize(("expected", "alpha"), [(100, 0.05), (3, 0.05), (20, 0.001), (1e6, 0.05), (0.01, 0.5)])
+def test_limits_of_a_count_are_the_outermost(expected: float, alpha: float) -> None:
+    few, many = count_limits(expected, alpha=alpha)
+    assert count_test(expected, seen=many)[1] <= alpha / 2 < count_test(expected, seen=many - 1)[1]
+    if few is None:
+        assert count_test(expected, seen=0)[0] > alpha / 2
+    else:
+        assert count_test(expected, seen=few)[0] <= alpha / 2 < count_test(expected, seen=few + 1)[0]
+
+
+def test_limits_of_a_count_by_simulation() -> None:
+    # 200,000 honest logs: one standard error is at most 0.0005.
+    few, many = count_limits(100)
+    assert few is not None
+    seen = np.random.default_rng(37).poisson(100, size=200_000)
+    assert float(np.mean((seen <= few) | (seen >= many))) < 0.05 + 0.002
+    assert float(np.mean((seen <= few + 1) | (seen >= many - 1))) > 0.05 + 0.002

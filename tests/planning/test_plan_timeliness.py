@@ -60,6 +60,12 @@ def test_significant_quantity(flop: float, days: float, peak: float, utilisation
     assert significant_quantity(flop, days=days, peak=peak, utilisation=utilisation) == chips
 
 
+@pytest.mark.parametrize(("peak", "chips"), [(1_979e12, 50_531), (989.4e12, 101_072)])
+def test_chips_of_a_reportable_cluster(peak: float, chips: int) -> None:
+    # 1e20 operations a second, for a day: the 8-bit count triggers first. 101,071.36 at 16 bits: one more to reach it.
+    assert significant_quantity(1e20 * 86_400, days=1, peak=peak, utilisation=1) == chips
+
+
 def test_a_quantity_that_comes_out_even_is_not_rounded_up() -> None:
     assert significant_quantity(8.64e22, days=10, peak=1e15, utilisation=0.1) == 1_000
 

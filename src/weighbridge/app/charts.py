@@ -11,7 +11,20 @@ from typing import Final
 
 from weighbridge.errors import InputError
 
-__all__ = ["COLOURS", "DASHES", "Axis", "Calendar", "Chart", "Mark", "Series", "number", "scale", "svg", "ticks"]
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "Axis",
+    "Calendar",
+    "Chart",
+    "Mark",
+    "Series",
+    "label_below",
+    "number",
+    "scale",
+    "svg",
+    "ticks",
+]
 
 COLOURS: Final = ("#0b5c8f", "#b3470a", "#2f7d32", "#7b3294", "#8a6d00", "#555555")
 DASHES: Final = ("", "7 4", "2 3", "10 3 2 3", "4 4", "1 4")
@@ -21,6 +34,7 @@ _LEGEND_LINE = 15
 _ROW = 34
 _MOST_TICKS = 8
 _LETTER = 6.2
+_HIGH = 0.92
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +94,11 @@ class Chart:
         return _apart(min(xs), max(xs), log=self.x.log), _apart(low_y, max(ys), log=self.y.log)
 
 
+def label_below(mark: Mark, up: float) -> bool:
+    """Returns whether a mark's label goes below it, ``up`` the share of the axis under it: never into the legend."""
+    return mark.below or up > _HIGH
+
+
 @dataclass(frozen=True, kw_only=True)
 class Calendar:
     """Events over the days of a period, a row a kind: each with its days and what they are."""
@@ -103,13 +122,14 @@ def scale(value: float, low: float, high: float, *, log: bool) -> float:
 
 
 def ticks(low: float, high: float, *, log: bool) -> tuple[float, ...]:
-    """Returns round values inside the span: powers of ten, or steps of 1, 2 or 5."""
+    """Returns round values inside the span: powers of ten, few of them with steps between; or steps of 1, 2 or 5."""
     if log:
         first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-        if last - first >= 1:
+        if last - first >= 2:
             stride = 1 + (last - first) // _MOST_TICKS
             return tuple(10.0**power for power in range(first, last + 1, stride))
-        steps = [m * 10.0**e for e in range(first - 2, last + 2) for m in (1, 2, 3, 5)]
+        between = (1, 2, 3, 5) if last < first + 1 else (1, 2, 5)
+        steps = [m * 10.0**e for e in range(first - 2, last + 2) for m in between]
         return tuple(step for step in steps if low * (1 - 1e-9) <= step <= high * (1 + 1e-9))
     power = 10.0 ** math.floor(math.log10(high - low))
     step = next(m * power for m in (0.1, 0.2, 0.5, 1, 2, 5) if (high - low) / (m * power) <= _MOST_TICKS)
@@ -195,7 +215,7 @@ def _chart(chart: Chart) -> Iterator[str]:
         x, y = at(mark.x, mark.y)
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#ffffff" stroke="#000000" stroke-width="2"/>'
         fits = x + 10 + _LETTER * len(mark.label) < right
-        high = y + 18 if mark.below else y - 8
+        high = y + 18 if label_below(mark, scale(mark.y, y_low, y_high, log=chart.y.log)) else y - 8
         beside = _text(x + 10, high, mark.label) if fits else _text(x - 10, high, mark.label, anchor="end")
         yield beside.replace("<text ", '<text paint-order="stroke" stroke="#ffffff" stroke-width="3" ')
 
@@ -204,8 +224,10 @@ def _series(one: Series, index: int, places: Sequence[tuple[float, float]]) -> I
     colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
     y = 42 + _LEGEND_LINE * index
     if one.dots:
-        yield from (f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4" fill="{colour}"/>' for px, py in places)
-        yield f'<circle cx="{_LEFT + 14}" cy="{y}" r="4" fill="{colour}"/>'
+        # Every other kind is a ring, wide enough to be seen around a dot.
+        shape = f'r="4" fill="{colour}"' if index % 2 == 0 else f'r="6" fill="none" stroke="{colour}" stroke-width="2"'
+        yield from (f'<circle cx="{px:.1f}" cy="{py:.1f}" {shape}/>' for px, py in places)
+        yield f'<circle cx="{_LEFT + 14}" cy="{y}" {shape}/>'
     else:
         style = f'fill="none" stroke="{colour}" stroke-width="2"' + (f' stroke-dasharray="{dash}"' if dash else "")
         yield f'<path d="M{" ".join(f"{px:.1f} {py:.1f}" for px, py in places)}" {style}/>'

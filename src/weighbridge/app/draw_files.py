@@ -7,16 +7,21 @@ from pathlib import Path
 from weighbridge.errors import InputError
 from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.draw_folder import DRAW_ROLES, save_receipt
+from weighbridge.evidence.draw_form import Frame
 from weighbridge.evidence.files import open_regular, replace_durably
+from weighbridge.evidence.jsontext import dump_json, load_json
 from weighbridge.evidence.log import ExportedLog, Log
 from weighbridge.evidence.spool import SpoolClient
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.mechanisms.inspection.plan import PLAN
+from weighbridge.mechanisms.inspection.bundle import CLOSE
+from weighbridge.mechanisms.inspection.plan import OPENING, PLAN
+from weighbridge.mechanisms.inspection.record import RECORD
 
-__all__ = ["logged_statements", "read_file", "read_secret", "submit"]
+__all__ = ["RECEIPT_SECONDS", "logged_statements", "open_once", "read_file", "read_secret", "submit"]
 
-_RECEIPT_SECONDS = 30.0
+RECEIPT_SECONDS = 30.0
+"""Seconds that a log's keeper has to answer."""
 _LARGEST = 1 << 31
 
 
@@ -42,14 +47,39 @@ def read_secret(path: Path, *, create: bool) -> bytes:
     return secret
 
 
-def read_file(path: Path) -> bytes:
+def open_once(key: Path, stated: Frame, frame_id: str) -> None:
+    """Notes beside a key for which frame it opens a share; for one purpose and period it does so once.
+
+    Raises:
+        InputError: it did for another frame.
+        EvidenceError: the note is not readable.
+    """
+    path = key.with_name(f"{key.name}.shares")
+    known = load_json(read_file(path), where=str(path)) if path.exists() else {}
+    name = f"{stated.purpose} in {stated.period}".casefold()
+    if known.get(name, frame_id) != frame_id:
+        raise InputError(
+            f"has opened a share for {name} already, for frame {str(known[name])[:16]}: with a second one could choose",
+            where=key,
+            mend="agree on another period, which says why, and begin in a new folder",
+        )
+    replace_durably(path, dump_json({**known, name: frame_id}), mode=0o600)
+
+
+def read_file(path: Path, *, follow: bool = True) -> bytes:
     """Reads a plain file.
+
+    Args:
+        path: the file.
+        follow: whether it may be a symbolic link; not where the other side chose the name.
 
     Raises:
         InputError: it cannot be read.
     """
+    if not follow and path.is_symlink():
+        raise InputError("is a symbolic link", where=path, mend="copy the file itself")
     try:
-        with open_regular(path, follow=True) as file:
+        with open_regular(path, follow=follow) as file:
             data = file.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=path) from error
@@ -66,11 +96,11 @@ def submit(raw: bytes, statement_file: Path, spool: Path | None) -> None:
     """
     if spool is not None:
         client = SpoolClient(spool)
-        save_receipt(statement_file, client.wait(client.submit(raw), _RECEIPT_SECONDS))
+        save_receipt(statement_file, client.wait(client.submit(raw), RECEIPT_SECONDS))
 
 
 def logged_statements(path: Path, roots: TrustRoots) -> list[tuple[Statement, float]]:
-    """Returns a log's statements about draws and visits' plans with their times, each verified.
+    """Returns a log's statements about draws and visits with their times, each verified.
 
     Raises:
         InputError, EvidenceError: the log or a statement in it does not verify.
@@ -82,5 +112,5 @@ def logged_statements(path: Path, roots: TrustRoots) -> list[tuple[Statement, fl
         else:
             log = stack.enter_context(Log.open(path, log_key=roots.log_key))
         found = ((verify_statement(raw, roots), entry.integrated_at) for entry, raw in log.entries())
-        kinds = {PLAN: frozenset({Role.INSPECTOR}), **DRAW_ROLES}
+        kinds = {**dict.fromkeys((PLAN, OPENING, RECORD, CLOSE), frozenset({Role.INSPECTOR})), **DRAW_ROLES}
         return [(statement, time) for statement, time in found if statement.role in kinds.get(statement.kind, ())]

@@ -1,18 +1,24 @@
 """``weighbridge inspect close | check``: what a visit shows, signed whole and checked end to end."""
 
 import hashlib
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
-from weighbridge.app.draw_files import logged_statements
+from weighbridge.app.draw_files import RECEIPT_SECONDS, logged_statements
 from weighbridge.app.output import exit_status, print_findings
+from weighbridge.app.visit_print import print_clocks
 from weighbridge.errors import InputError
+from weighbridge.evidence.files import replace_durably
+from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.jsontext import dump_json
 from weighbridge.evidence.keys import FileSigner
+from weighbridge.evidence.spool import SpoolClient
 from weighbridge.evidence.statement import sign_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.visits import JudgedVisit, judge_bundle
@@ -20,6 +26,8 @@ from weighbridge.mechanisms.inspection.bundle import CLOSE, Bundle
 from weighbridge.mechanisms.inspection.visit import Visit
 
 __all__ = ["mount", "require_team"]
+
+_MOST_PASSES = 8  # of one check that are told one by one
 
 Folder = Annotated[Path, typer.Argument(help="The visit's folder.", metavar="VISIT")]
 Roots = Annotated[Path, typer.Option(help="Directory of trust roots, from outside.", metavar="DIR")]
@@ -30,6 +38,7 @@ def mount(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("close")(close)
     app.command("check")(check)
+    app.command("submit")(submit)
 
 
 def close(
@@ -54,9 +63,10 @@ def close(
     now = int(time.time())
     judged = judge_bundle(bundle, trusted, now=now)
     found = [finding.as_dict() for finding in judged.findings if finding.check != "visit.bundle"]
-    bundle.put("findings.json", dump_json({"findings": found}))
+    # Neither is signed before the close is: what an interrupted close left is made anew.
+    replace_durably(folder / "findings.json", dump_json({"findings": found}))
     manifest = bundle.manifest()
-    bundle.put("manifest.json", manifest)
+    replace_durably(folder / "manifest.json", manifest)
     payload = {
         "visit": visit.id,
         "at": now,
@@ -73,7 +83,13 @@ def check(
     folder: Folder,
     *,
     roots: Roots,
-    log: Annotated[Path | None, typer.Option(help="The log or its export: shows second draws.", metavar="LOG")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="The log or its export: shows second draws, plans and closes.", metavar="LOG")
+    ] = None,
+    kept: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a statement, written down on site: it must be there; repeatable.", metavar="ID"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     r"""Check a visit end to end: signatures, draw, records, chips' answers, every file.
@@ -84,9 +100,35 @@ def check(
     """
     trusted = TrustRoots.load(roots)
     logged = None if log is None else logged_statements(log, trusted)
-    judged = judge_bundle(Bundle(folder), trusted, now=time.time(), log=logged)
+    for identifier in kept or ():
+        if not re.fullmatch(r"[0-9a-f]{16,64}", identifier):
+            raise InputError("is not 16 to 64 hexadecimal digits", where=identifier[:80], field="--kept")
+    judged = judge_bundle(Bundle(folder), trusted, now=time.time(), log=logged, kept=kept or ())
     _print(judged, folder, as_json=as_json)
     raise typer.Exit(exit_status(judged.findings))
+
+
+def submit(
+    folder: Folder,
+    *,
+    spool: Annotated[Path, typer.Option(help="Spool of the log that shall take them.", metavar="DIR")],
+    roots: Roots,
+    as_json: Json = False,
+) -> None:
+    r"""Hand a visit's statements to a log, once there is a network: no other story of it can be told then.
+
+    Example: weighbridge inspect submit visit --spool spool --roots roots
+    """
+    visit = Bundle(folder).visit(TrustRoots.load(roots))
+    client = SpoolClient(spool)
+    entries = [client.submit(statement.raw) for statement in visit.statements]
+    for entry in entries:
+        client.wait(entry, RECEIPT_SECONDS)
+    facts = {"visit": visit.id, "statements": [statement.id for statement in visit.statements]}
+    if as_json:
+        print_json(facts)
+    else:
+        typer.echo(f"The log has all {len(entries)} statements of visit {visit.id}.")
 
 
 def _print(judged: JudgedVisit, folder: Path, *, as_json: bool) -> None:
@@ -115,12 +157,29 @@ def _print(judged: JudgedVisit, folder: Path, *, as_json: bool) -> None:
                 item.replaced_by or "",
                 item.reason,
             ]
-            for item in sorted(shown.items, key=lambda item: (item.rack, item.item))
+            for item in sorted(shown.items, key=lambda item: (item.outcome == "verified", item.rack, item.item))
         ],
     )
     print_pairs("Drawn items", pairs=[(name.replace("_", " "), str(count)) for name, count in shown.summary().items()])
-    rest = [f for f in judged.findings if f.check != "visit.item"]
-    print_findings("findings", rest)
+    print_clocks(shown.clocks, now)
+    print_findings("findings", _short([f for f in judged.findings if f.check != "visit.item"]))
+    if judged.visit.close_statement is not None:
+        typer.echo(f"Closed by {judged.visit.close_statement.id}: write it down, outside the folder.")
+
+
+def _short(findings: list[Finding]) -> list[Finding]:
+    """Returns the findings with the passes of a check on many items told in one line: the table above has each."""
+    passes: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.outcome is Outcome.PASS:
+            passes.setdefault(finding.check, []).append(finding)
+    many = {check: found for check, found in passes.items() if len(found) > _MOST_PASSES}
+    rest = [f for f in findings if f.outcome is not Outcome.PASS or f.check not in many]
+    told = [
+        replace(found[0], subject="", reason=f"{len(found)} times; one is {found[0].subject[:24]}: {found[0].reason}")
+        for found in many.values()
+    ]
+    return [*rest, *told]
 
 
 def require_team(visit: Visit, signer: FileSigner, key: Path) -> None:

@@ -2,7 +2,12 @@
 
 import typer
 
-from weighbridge.app import inspect_close_commands, inspect_draw_commands, inspect_visit_commands
+from weighbridge.app import (
+    inspect_close_commands,
+    inspect_draw_commands,
+    inspect_record_commands,
+    inspect_visit_commands,
+)
 
 __all__ = ["app"]
 
@@ -12,4 +17,5 @@ app = typer.Typer(
 )
 inspect_draw_commands.mount(app)
 inspect_visit_commands.mount(app)
+inspect_record_commands.mount(app)
 inspect_close_commands.mount(app)

@@ -8,21 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from weighbridge.app.console import print_json, print_pairs
-from weighbridge.app.draw_files import logged_statements, read_file, read_secret, submit
+from weighbridge.app.draw_files import logged_statements, open_once, read_file, read_secret, submit
+from weighbridge.app.draw_sources import after_frame, announce, announce_shares, given_by_source
 from weighbridge.app.output import exit_status, print_findings
-from weighbridge.errors import EvidenceError, InputError
-from weighbridge.evidence.beacon import QUICKNET
-from weighbridge.evidence.certificates import certificates_from_pem, public_key_of
-from weighbridge.evidence.draw_check import BEACON_LEAD, DrawEvidence, check_draw
-from weighbridge.evidence.draw_folder import load_draw, load_parties, save_statement
-from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE, Frame, share_commitment, vrf_input
-from weighbridge.evidence.draw_value import draw_payload, given_by_shares, opened_share
+from weighbridge.errors import InputError
+from weighbridge.evidence.draw_check import check_draw
+from weighbridge.evidence.draw_folder import load_draw, save_statement
+from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE, Frame, share_commitment
+from weighbridge.evidence.draw_value import draw_payload
 from weighbridge.evidence.files import replace_whole
-from weighbridge.evidence.keys import FileSigner, key_id_of
+from weighbridge.evidence.keys import FileSigner
 from weighbridge.evidence.population import Population
 from weighbridge.evidence.statement import sign_statement, statement_id
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.evidence.vrf import vrf_prove, vrf_public_key
 from weighbridge.units import parse_count, parse_quantity
 
 __all__ = ["mount"]
@@ -70,7 +68,9 @@ def commit(
     raw = sign_statement(signer, kind=COMMITMENT, subject=purpose, payload=payload)
     path = save_statement(folder, raw, kind=COMMITMENT)
     submit(raw, path, spool)
-    _told("A commitment was signed", {"statement": statement_id(raw), "file": str(path)}, as_json=as_json)
+    facts = {"statement": statement_id(raw), "file": str(path)}
+    after = "Hand the folder to the other party; when both have committed: weighbridge inspect frame"
+    _told("A commitment was signed", facts, after, as_json=as_json)
 
 
 def frame(
@@ -116,7 +116,10 @@ def frame(
     longest = max(len(identifier.encode()) for identifier in frozen.ids)
     if (wanted + spare) * (longest + 3) > _IDS_BYTES:
         raise InputError(f"{wanted + spare} ids of up to {longest} bytes do not fit one draw", field="--count")
-    announced = _announce(source, folder, trusted, number=number, vrf_key=vrf_key, challenger=challenger)
+    if source == "commit-reveal":
+        announced = announce_shares(folder, trusted, agreed=(purpose, period), own=signer.key_id)
+    else:
+        announced = announce(source, number=number, vrf_key=vrf_key, challenger=challenger)
     beacon = announced["kind"] == "drand"
     stated = Frame(
         purpose=purpose,
@@ -133,7 +136,7 @@ def frame(
     replace_whole(folder / "population.json", frozen.as_json(), mode=0o600)
     submit(raw, path, spool)
     facts = {"frame": statement_id(raw), "population": frozen.commitment, "size": stated.size, "source": announced}
-    _told("The population is frozen", facts, as_json=as_json)
+    _told("The population is frozen", facts, after_frame(stated, logged=spool is not None), as_json=as_json)
 
 
 def reveal(
@@ -156,6 +159,10 @@ def reveal(
     stated = Frame.from_statement(evidence.frame)
     if any(s.identity.key_id == signer.key_id for s in evidence.parties.shares):
         raise InputError("this key has opened its share already", where=folder)
+    if evidence.population is not None and evidence.population.commitment != stated.population:
+        raise InputError(
+            "is not the list that was frozen", where=folder / "population.json", mend="open no share for it"
+        )
     if stated.source["kind"] == "commit-reveal":
         if secret is None:
             raise InputError("is needed to open a commitment", field="--secret")
@@ -169,11 +176,14 @@ def reveal(
         share = secrets.token_bytes(32)
     else:
         raise InputError("the frame asks this key for no share", where=key)
+    open_once(key, stated, evidence.frame.id)
     payload = {"frame": evidence.frame.id, "share": share.hex()}
     raw = sign_statement(signer, kind=SHARE, subject=evidence.frame.id, payload=payload)
     path = save_statement(folder, raw, kind=SHARE)
     submit(raw, path, spool)
-    _told("A share was opened", {"statement": statement_id(raw), "file": str(path)}, as_json=as_json)
+    facts = {"statement": statement_id(raw), "file": str(path)}
+    after = "When every party has opened its share: weighbridge inspect draw"
+    _told("A share was opened", facts, after, as_json=as_json)
 
 
 def draw(
@@ -199,7 +209,7 @@ def draw(
     if evidence.population is None:
         raise InputError("has no population.json", where=folder)
     stated = Frame.from_statement(evidence.frame)
-    given = _given(evidence, stated, signature=signature, vrf_key=vrf_key)
+    given = given_by_source(evidence, stated, signature=signature, vrf_key=vrf_key)
     payload = draw_payload(evidence.frame, stated, evidence.population, given, evidence.parties)
     raw = sign_statement(signer, kind=DRAW, subject=evidence.frame.id, payload=payload)
     path = save_statement(folder, raw, kind=DRAW)
@@ -237,61 +247,15 @@ def check_draw_command(
     raise typer.Exit(status)
 
 
-def _announce(
-    source: str, folder: Path, roots: TrustRoots, *, number: str | None, vrf_key: Path | None, challenger: Path | None
-) -> dict[str, Any]:
-    if source == "drand":
-        first = QUICKNET.first_after(time.time() + BEACON_LEAD)
-        chosen = (
-            QUICKNET.first_after(time.time() + 600) if number is None else parse_count(number, name="--round", least=1)
-        )
-        if chosen < first:
-            raise InputError(
-                f"round {chosen} is known already, or will be before the log has the frame",
-                field="--round",
-                mend=f"announce round {first} or a later one",
-            )
-        return {"kind": "drand", "chain": QUICKNET.hash, "round": chosen}
-    if source == "ecvrf":
-        if vrf_key is None or challenger is None:
-            raise InputError("are needed for ecvrf", field="--vrf-key and --challenger")
-        secret = read_secret(vrf_key, create=not vrf_key.exists())
-        leaf = certificates_from_pem(read_file(challenger), where=challenger)[0]
-        return {"kind": "ecvrf", "key": vrf_public_key(secret).hex(), "challenger": key_id_of(public_key_of(leaf))}
-    if source == "commit-reveal":
-        commitments = [s.id for s in load_parties(folder, roots)[0] if s.kind == COMMITMENT]
-        return {"kind": "commit-reveal", "commitments": sorted(commitments)}
-    raise InputError("is drand, ecvrf or commit-reveal", where=source, field="--source")
-
-
-def _given(evidence: DrawEvidence, stated: Frame, *, signature: str | None, vrf_key: Path | None) -> dict[str, Any]:
-    kind = stated.source["kind"]
-    if kind == "drand":
-        if signature is None:
-            known = QUICKNET.time_of(stated.source["round"])
-            raise InputError(
-                f"is needed: round {stated.source['round']} is known from {known} on (Unix seconds)",
-                field="--signature",
-                mend=f"ask any of the beacon's relays for chain {QUICKNET.hash}",
-            )
-        return {"round": stated.source["round"], "signature": signature}
-    if kind == "ecvrf":
-        if vrf_key is None:
-            raise InputError("is needed for ecvrf", field="--vrf-key")
-        secret = read_secret(vrf_key, create=False)
-        if vrf_public_key(secret).hex() != stated.source["key"]:
-            raise InputError("is not the key that the frame announced", where=vrf_key)
-        share = evidence.parties.share_of(stated.source["challenger"], evidence.frame.id)
-        proof = vrf_prove(secret, vrf_input(evidence.frame.id, opened_share(share)))
-        return {"proof": proof.hex(), "share": share.id}
-    try:
-        return given_by_shares(stated, evidence.frame.id, evidence.parties)
-    except EvidenceError as error:
-        raise InputError(str(error), where=evidence.frame.id[:16], mend="await every party's share") from error
-
-
-def _told(title: str, facts: dict[str, Any], *, as_json: bool) -> None:
+def _told(title: str, facts: dict[str, Any], after: str, *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    print_pairs(title, pairs=[(name, str(value)) for name, value in facts.items()])
+    flat = {name: value for name, value in facts.items() if not isinstance(value, dict)}
+    flat |= {name: value for several in facts.values() if isinstance(several, dict) for name, value in several.items()}
+    pairs: list[tuple[str, str]] = []
+    for name, value in flat.items():
+        several = value if isinstance(value, list) else [value]
+        pairs += [(name if len(several) == 1 else f"{name} {n}", str(one)) for n, one in enumerate(several, 1)]
+    print_pairs(title, pairs=pairs)
+    typer.echo(after)

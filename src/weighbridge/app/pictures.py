@@ -2,13 +2,14 @@
 
 import html
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weighbridge.app.charts import COLOURS, DASHES, Calendar, Chart, number, svg
+from weighbridge.app.charts import COLOURS, DASHES, Axis, Calendar, Chart, label_below, number, scale, svg, ticks
 from weighbridge.errors import InputError, MissingToolError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _STYLE = (
     "svg{max-width:100%;height:auto}table{border-collapse:collapse}td,th{padding:.1rem .8rem;text-align:right}"
 )
 _INCH = 100
+_LEGEND_LINE = 13.5
+_NEAR_THE_EDGE = 0.75
 
 
 def draw(
@@ -110,13 +113,15 @@ def _png(panels: Sequence[Chart | Calendar], *, title: str) -> bytes:
             field="--picture",
             mend="install it with: pip install 'weighbridge[plots]', or name an .svg or .html file",
         ) from error
-    rows = (len(panels) + 1) // 2
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
     # Never pyplot, which keeps figures and settings of its own.
-    figure = Figure(figsize=(1280 / _INCH, 440 * rows / _INCH), dpi=_INCH, layout="constrained")
+    figure = Figure(figsize=(640 * columns / _INCH, 440 * rows / _INCH), dpi=_INCH, layout="constrained")
     figure.suptitle(title)
     for index, panel in enumerate(panels):
-        axes = figure.add_subplot(rows, 2, index + 1)
-        axes.set_title(panel.title, fontsize=10, loc="left")
+        axes = figure.add_subplot(rows, columns, index + 1)
+        legend = 0 if isinstance(panel, Calendar) else len(panel.series)
+        axes.set_title(panel.title, fontsize=10, loc="left", fontweight="bold", pad=8 + _LEGEND_LINE * legend)
         _calendar(axes, panel) if isinstance(panel, Calendar) else _chart(axes, panel)
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
@@ -124,33 +129,55 @@ def _png(panels: Sequence[Chart | Calendar], *, title: str) -> bytes:
 
 
 def _chart(axes: "Axes", chart: Chart) -> None:
+    from matplotlib.patheffects import withStroke
+
+    (x_low, x_high), (y_low, y_high) = chart.span()
     for index, one in enumerate(chart.series):
         xs, ys = zip(*one.points, strict=True)
         colour = COLOURS[index % len(COLOURS)]
         if one.dots:
-            axes.plot(xs, ys, "o", color=colour, label=one.name)
+            ring: dict[str, Any] = {"markerfacecolor": "none", "markersize": 9, "markeredgewidth": 2}
+            axes.plot(xs, ys, "o", color=colour, label=one.name, clip_on=False, **(ring if index % 2 else {}))
         else:
             dash = [float(step) for step in DASHES[index % len(DASHES)].split()]
             axes.plot(xs, ys, color=colour, label=one.name, linestyle=(0, dash) if dash else "solid")
     for mark in chart.marks:
-        axes.plot([mark.x], [mark.y], "o", markerfacecolor="white", markeredgecolor="black")
-        place = (8, -14 if mark.below else 6)
-        axes.annotate(mark.label, (mark.x, mark.y), xytext=place, textcoords="offset points", fontsize=9)
-    axes.set_xscale("log" if chart.x.log else "linear")
-    axes.set_yscale("log" if chart.y.log else "linear")
-    (x_low, x_high), (y_low, y_high) = chart.span()
-    axes.set_xlim(x_low, x_high)
-    axes.set_ylim(y_low, y_high)
-    axes.set_xlabel(chart.x.label)
-    axes.set_ylabel(chart.y.label)
+        axes.plot([mark.x], [mark.y], "o", markerfacecolor="white", markeredgecolor="black", clip_on=False)
+        below = label_below(mark, scale(mark.y, y_low, y_high, log=chart.y.log))
+        left = scale(mark.x, x_low, x_high, log=chart.x.log) > _NEAR_THE_EDGE
+        axes.annotate(
+            mark.label,
+            (mark.x, mark.y),
+            xytext=(-8 if left else 8, -14 if below else 6),
+            textcoords="offset points",
+            fontsize=9,
+            horizontalalignment="right" if left else "left",
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
+    _axis(axes, "x", chart.x, x_low, x_high)
+    _axis(axes, "y", chart.y, y_low, y_high)
     axes.grid(visible=True, color="#dddddd")
-    axes.legend(fontsize=8)
+    axes.set_axisbelow(True)
+    # Above the curves, never on them.
+    axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, labelspacing=0.3)
+
+
+def _axis(axes: "Axes", name: str, axis: Axis, low: float, high: float) -> None:
+    """Scales and labels one axis as the SVG picture does."""
+    places = [place for place in ticks(low, high, log=axis.log) if low <= place <= high]
+    axes.set(**{f"{name}scale": "log" if axis.log else "linear", f"{name}lim": (low, high), f"{name}label": axis.label})
+    one = axes.xaxis if name == "x" else axes.yaxis
+    one.set_ticks(places, labels=[number(place) for place in places])
+    one.set_ticks([], minor=True)
 
 
 def _calendar(axes: "Axes", calendar: Calendar) -> None:
     for index, (name, days) in enumerate(calendar.rows):
         height = len(calendar.rows) - index
-        axes.plot(days, [height] * len(days), "|", markersize=14, clip_on=False, color=COLOURS[index % len(COLOURS)])
+        colour = COLOURS[index % len(COLOURS)]
+        axes.plot(
+            days, [height] * len(days), "|", color=colour, markersize=14, markeredgewidth=2.5, clip_on=False, zorder=5
+        )
         axes.annotate(name, (0, height), xytext=(4, 12), textcoords="offset points", fontsize=9)
     axes.set_xlim(0, calendar.days)
     axes.set_ylim(0.5, len(calendar.rows) + 0.8)

@@ -1,4 +1,4 @@
-"""``weighbridge plan balance``: material balances of chips and of FLOP, over one period and over many."""
+"""``weighbridge plan balance``: what is unaccounted for, of what is counted and of what is measured."""
 
 from dataclasses import asdict
 from datetime import date
@@ -7,18 +7,21 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.app.console import print_json, print_pairs, print_table
-from weighbridge.app.plan_inputs import read_table
+from weighbridge.app import plan_balance_counts_commands, plan_balance_periods_commands
+from weighbridge.app.console import print_json, print_pairs
+from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_balance_panels import measured_panels, pair_panels
+from weighbridge.app.plan_inputs import check_once, read_table
 from weighbridge.errors import InputError
 from weighbridge.planning.balance import (
     Consignment,
     chip_balance,
-    flop_balance,
+    inventory_report_due,
     listing_due,
+    measured_balance,
     paired_statistic,
     sigma_needed,
 )
-from weighbridge.planning.cusum import alarm_level, alarm_power, run_cusum
 from weighbridge.units import (
     format_flop,
     format_quantity,
@@ -38,9 +41,12 @@ def mount(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True)
     group.command("chips")(chips_command)
     group.command("flop")(flop_command)
-    group.command("periods")(periods_command)
     group.command("pairs")(pairs_command)
-    app.add_typer(group, name="balance", help="What is unaccounted for: chips, FLOP, and over many periods.")
+    plan_balance_periods_commands.mount(group)
+    plan_balance_counts_commands.mount(group)
+    app.add_typer(
+        group, name="balance", help="What is unaccounted for: chips, FLOP, records, losses; and over many periods."
+    )
 
 
 def chips_command(
@@ -56,6 +62,9 @@ def chips_command(
     taken_on: Annotated[
         str | None, typer.Option(help="Day of the stock-taking; prints when reports are due.", metavar="DATE")
     ] = None,
+    changed_on: Annotated[
+        str | None, typer.Option(help="Day on which chips came or went; prints when that is reported.", metavar="DATE")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     r"""Chips that the books have and the floor has not; exit status 1 if any, or if a consignment differs.
@@ -70,10 +79,15 @@ def chips_command(
         counted=parse_count(counted, name="--counted"),
         consignments=[] if consignments is None else _consignments(consignments),
     )
-    due = None if taken_on is None else listing_due(_day(taken_on))
+    due = None if taken_on is None else listing_due(_day(taken_on, name="--taken-on"))
+    change_due = None if changed_on is None else inventory_report_due(_day(changed_on, name="--changed-on"))
     if as_json:
         listed = [asdict(one) | {"difference": one.difference} for one in found.differences]
-        print_json(asdict(found) | {"differences": listed, "report_due": None if due is None else due.isoformat()})
+        dates = {
+            "report_due": None if due is None else due.isoformat(),
+            "change_report_due": None if change_due is None else change_due.isoformat(),
+        }
+        print_json(asdict(found) | {"differences": listed} | dates)
     else:
         pairs = [
             ("book", f"{found.book:,}"),
@@ -83,6 +97,8 @@ def chips_command(
         ]
         if due is not None:
             pairs.append(("listing and balance report due", due.isoformat()))
+        if change_due is not None:
+            pairs.append(("report of the change due", change_due.isoformat()))
         print_pairs("Chips", pairs=pairs, notes=("chips are counted: anything but 0 is to be explained",))
     raise typer.Exit(0 if found.balanced else 1)
 
@@ -95,6 +111,7 @@ def flop_command(
     hidden: Annotated[str | None, typer.Option(help="FLOP that must be seen.", metavar="FLOP")] = None,
     alpha: Alpha = "0.05",
     power: Annotated[str, typer.Option(help="Chance of the alarm at what is detectable.", metavar="P")] = "0.95",
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""FLOP that the hardware shows beyond what was declared; exit status 1 if that raises the alarm.
@@ -102,13 +119,14 @@ def flop_command(
     Example: weighbridge plan balance flop --evidence 1.05e26 --declared 1e26 --sigma 2e24 --hidden 1e25
     """
     risks = parse_fraction(alpha, name="--alpha"), parse_fraction(power, name="--power")
-    found = flop_balance(
+    found = measured_balance(
         parse_quantity(evidence, name="--evidence", positive=False),
         declared=parse_quantity(declared, name="--declared", positive=False),
         sigma=parse_quantity(sigma, name="--sigma"),
         alpha=risks[0],
         power=risks[1],
     )
+    draw(picture, measured_panels, found, unit="FLOP", alpha=risks[0], power=risks[1])
     needed = None
     if hidden is not None:
         needed = sigma_needed(parse_quantity(hidden, name="--hidden"), alpha=risks[0], power=risks[1])
@@ -128,85 +146,6 @@ def flop_command(
     raise typer.Exit(1 if found.alarm else 0)
 
 
-def periods_command(
-    file: Annotated[
-        Path | None, typer.Argument(help="CSV file: period,evidence,declared,sigma (FLOP), oldest first.")
-    ] = None,
-    *,
-    periods: Annotated[
-        str | None, typer.Option(help="Periods that the alarm must last; those of the file otherwise.", metavar="COUNT")
-    ] = None,
-    alpha: Alpha = "0.05",
-    k: Annotated[str, typer.Option("--k", help="Reference value, in standard deviations.", metavar="NUMBER")] = "0.5",
-    shift: Annotated[
-        str, typer.Option(help="Steady loss whose detection is printed, in standard deviations.", metavar="NUMBER")
-    ] = "1",
-    histories: Annotated[str, typer.Option(help="Honest histories to simulate.", metavar="COUNT")] = "100000",
-    seed: Annotated[str, typer.Option(help="Seed of the simulation.", metavar="COUNT")] = "0",
-    as_json: Json = False,
-) -> None:
-    r"""Cumulative sums over many periods: small losses that add up; exit status 1 if they raise the alarm.
-
-    Example: weighbridge plan balance periods months.csv --periods 24
-             weighbridge plan balance periods --periods 24 --shift 0.5
-    """
-    rows = [] if file is None else _scores(file)
-    if periods is None and not rows:
-        raise InputError("is needed without a file", field="--periods", mend="such as 24 months")
-    horizon = len(rows) if periods is None else parse_count(periods, name="--periods", least=1)
-    if horizon < len(rows):
-        raise InputError(f"{len(rows)} periods are in the file already", field="--periods")
-    reference = parse_quantity(k, name="--k", positive=False)
-    number = parse_count(histories, name="--histories", least=1)
-    start = parse_count(seed, name="--seed")
-    level = alarm_level(
-        horizon, false_alarm=parse_fraction(alpha, name="--alpha"), k=reference, histories=number, seed=start
-    )
-    power = alarm_power(
-        horizon,
-        shift=parse_quantity(shift, name="--shift", positive=False),
-        level=level.level,
-        k=reference,
-        histories=number,
-        seed=start + 1,
-    )
-    path = run_cusum([score for _, score in rows], level=level.level, k=reference) if rows else None
-    alarm = None if path is None or path.alarm is None else rows[path.alarm - 1][0]
-    if as_json:
-        sums = (
-            None
-            if path is None
-            else [
-                {"period": name, "score": score, "sum": total}
-                for (name, score), total in zip(rows, path.sums, strict=True)
-            ]
-        )
-        print_json({"alarm_level": asdict(level), "power": asdict(power), "sums": sums, "alarm": alarm})
-    else:
-        if path is not None:
-            print_table(
-                "Cumulative sums",
-                columns=["period", "MUF / sigma", "sum"],
-                rows=[
-                    [name, format_quantity(score), format_quantity(total)]
-                    for (name, score), total in zip(rows, path.sums, strict=True)
-                ],
-            )
-        print_pairs(
-            "Alarm",
-            pairs=[
-                ("level (h)", f"{level.level:.4g}, by simulation between {level.low:.4g} and {level.high:.4g}"),
-                ("chance of a false alarm", f"{level.false_alarm:g}, standard error {level.error:.2g}"),
-                (f"a loss of {power.shift:g} sigma a period is found with",
-                 f"{power.detection:.4g}, standard error {power.error:.2g}"),
-                ("after, on average", "never" if power.mean_periods is None else f"{power.mean_periods:.4g} periods"),
-                *([] if path is None else [("alarm in the file", alarm or "none")]),
-            ],
-            notes=(f"{level.histories:,} simulated histories of {horizon} periods, seed {level.seed}",),
-        )  # fmt: skip
-    raise typer.Exit(0 if alarm is None else 1)
-
-
 def pairs_command(
     file: Annotated[Path, typer.Argument(help="CSV file: item,operator,inspector.")],
     *,
@@ -215,23 +154,27 @@ def pairs_command(
         str | None, typer.Option(help="Standard deviation of one honest difference, if known.", metavar="NUMBER")
     ] = None,
     alpha: Alpha = "0.05",
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""The operator's figures against the inspector's of the same items; exit status 1 if that raises the alarm.
 
     Example: weighbridge plan balance pairs pairs.csv --population 300
     """
-    rows = [
-        (_number(row["operator"], file, line), _number(row["inspector"], file, line))
-        for line, row in read_table(file, columns=("item", "operator", "inspector"))
-    ]
+    table = list(read_table(file, columns=("item", "operator", "inspector")))
+    check_once((row["item"] for _, row in table), where=file, what="item")
+    rows = [(_number(row["operator"], file, line), _number(row["inspector"], file, line)) for line, row in table]
+    if not rows:
+        raise InputError("has no pairs", where=file)
+    items = parse_count(population, name="--population", least=1)
     found = paired_statistic(
         [operator for operator, _ in rows],
         inspector=[inspector for _, inspector in rows],
-        population=parse_count(population, name="--population", least=1),
+        population=items,
         item_sigma=None if item_sigma is None else parse_quantity(item_sigma, name="--item-sigma"),
         alpha=parse_fraction(alpha, name="--alpha"),
     )
+    draw(picture, pair_panels, found, pairs=rows, population=items)
     if as_json:
         print_json(asdict(found))
     else:
@@ -242,6 +185,7 @@ def pairs_command(
                 ("difference over all items (D)", format_quantity(found.difference)),
                 ("its standard deviation", format_quantity(found.sigma)),
                 ("in standard deviations", format_quantity(found.z)),
+                ("alarm above", format_quantity(found.alarm_at)),
                 ("alarm", "yes" if found.alarm else "no"),
             ],
         )
@@ -249,7 +193,7 @@ def pairs_command(
 
 
 def _consignments(path: Path) -> list[Consignment]:
-    return [
+    found = [
         Consignment(
             name=row["consignment"],
             shipped=parse_count(row["shipped"], name=f"{path}: line {line}: shipped"),
@@ -257,28 +201,18 @@ def _consignments(path: Path) -> list[Consignment]:
         )
         for line, row in read_table(path, columns=("consignment", "shipped", "received"))
     ]
-
-
-def _scores(path: Path) -> list[tuple[str, float]]:
-    scores = []
-    for line, row in read_table(path, columns=("period", "evidence", "declared", "sigma")):
-        place = f"{path}: line {line}"
-        evidence, declared = (
-            parse_quantity(row[name], name=f"{place}: {name}", positive=False) for name in ("evidence", "declared")
-        )
-        sigma = parse_quantity(row["sigma"], name=f"{place}: sigma")
-        scores.append((row["period"], flop_balance(evidence, declared=declared, sigma=sigma).z))
-    if not scores:
-        raise InputError("has no periods", where=path)
-    return scores
+    if not found:
+        raise InputError("has no consignments", where=path)
+    check_once((one.name for one in found), where=path, what="consignment")
+    return found
 
 
 def _number(text: str, path: Path, line: int) -> float:
     return parse_quantity(text, name=f"{path}: line {line}", positive=False)
 
 
-def _day(text: str) -> date:
+def _day(text: str, *, name: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise InputError(f"{text!r} is not a day", field="--taken-on", mend="such as 2027-06-01") from error
+        raise InputError(f"{text!r} is not a day", field=name, mend="such as 2027-06-01") from error

@@ -7,6 +7,7 @@ import typer
 
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_inputs import check_idle
 from weighbridge.app.plan_panels import chip_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.chip_forms import AnyForm, ChipForms, every_form, in_form
@@ -101,6 +102,8 @@ def chips(
         plan = forms.worst
     else:
         forms = None
+        check_idle({"--stretch": factor is not None and form not in ("stretched", "colluding")}, needs="form stretched")
+        check_idle({"--pooled": stock is not None and form != "colluding"}, needs="form colluding")
         plan = in_form(_form(form), run, confidence=sure, stretch=factor, pooled=stock)
     inspectors = None
     if per_inspector is not None:

@@ -11,6 +11,7 @@ from weighbridge.app import (
     plan_balance_commands,
     plan_best_commands,
     plan_chips_commands,
+    plan_interviews_commands,
     plan_portfolio_commands,
     plan_segments_commands,
     plan_sequential_commands,
@@ -19,12 +20,13 @@ from weighbridge.app import (
 )
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.pictures import Picture, draw
-from weighbridge.app.plan_inputs import parse_share
+from weighbridge.app.plan_inputs import check_idle, parse_share
 from weighbridge.app.plan_panels import item_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.items import DrawnItems, plan_items, repeat_draws
 from weighbridge.rules import load_rules
-from weighbridge.units import format_quantity, parse_count, parse_fraction
+from weighbridge.rules.chips import covered_cluster
+from weighbridge.units import format_quantity, parse_count, parse_fraction, parse_quantity
 
 __all__ = ["app"]
 
@@ -38,6 +40,7 @@ plan_sites_commands.mount(app)
 plan_segments_commands.mount(app)
 plan_sequential_commands.mount(app)
 plan_balance_commands.mount(app)
+plan_interviews_commands.mount(app)
 calculator_commands.mount(app)
 plan_best_commands.mount(app)
 plan_portfolio_commands.mount(app)
@@ -88,6 +91,7 @@ def items(
         )
         _show_draws(found, as_json=as_json)
         return
+    check_idle({"--draws": draws != "12"}, needs="--drawn")
     sure = parse_fraction(str(confidence), name="--confidence")
     plan = plan_items(frame, missing=lost, confidence=sure, seen=test)
     draw(picture, item_panels, plan, population=frame, missing=lost, confidence=sure)
@@ -134,6 +138,43 @@ def rules(*, extra: Extra = None, as_json: Json = False) -> None:
             ]
             for rule in book
         ],
+    )
+
+
+@app.command()
+def cluster(
+    *,
+    tpp: Annotated[str, typer.Option(help="Total processing performance of one chip, such as 36000.", metavar="TPP")],
+    memory: Annotated[str | None, typer.Option(help="GB of memory of one chip.", metavar="GB")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="The chip is the H100 that the texts mean: exactly 1.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    r"""How many networked chips of one kind are a covered cluster (arXiv 2511.10783, Article II, both texts).
+
+    Example: weighbridge plan cluster --tpp 36000 --memory 180
+    """
+    found = covered_cluster(
+        parse_quantity(tpp, name="--tpp"),
+        memory=None if memory is None else parse_quantity(memory, name="--memory"),
+        reference=reference,
+    )
+    if as_json:
+        print_json(asdict(found))
+        return
+    print_pairs(
+        "Fewest chips of a covered cluster",
+        pairs=[
+            ("text of 17 November 2025: above 16 x 15,840 TPP", f"{found.first_text:,}"),
+            ("later revision, either", f"{found.later_text:,}"),
+            ("- above 16 x 15,824 TPP", f"{found.by_tpp:,}"),
+            ("- above 1,280 GB", "give --memory" if found.by_memory is None else f"{found.by_memory:,}"),
+        ],
+        notes=(
+            "networked: in one place, above 25 Gbit/s between chassis, or made to work together",
+            "by its data sheet an H100 lies a hair above the later unit: --reference counts it as exactly 1",
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -12,9 +12,39 @@ from weighbridge.planning.sites import Site
 from weighbridge.planning.timeliness import H100E_FLOPS
 from weighbridge.units import parse_count, parse_flop_rate, parse_fraction, parse_quantity
 
-__all__ = ["parse_list", "parse_share", "read_fleet", "read_table"]
+__all__ = ["check_idle", "check_once", "parse_list", "parse_share", "parse_signed", "read_fleet", "read_table"]
 
 _LARGEST_TABLE: Final = 64 << 20
+
+
+def check_idle(given: Mapping[str, bool], *, needs: str) -> None:
+    """Refuses options that would be passed over in silence.
+
+    Args:
+        given: each option, and whether it was typed.
+        needs: what they go with, in words.
+
+    Raises:
+        InputError: if one was typed.
+    """
+    for name, typed in given.items():
+        if typed:
+            raise InputError("would have no effect", field=name, mend=f"it goes with {needs}")
+
+
+def check_once(names: Iterable[str], *, where: Path, what: str) -> None:
+    """Refuses a table in which something is counted twice.
+
+    Raises:
+        InputError: if a name is there twice.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(
+                f"{name[:60]!r} is there twice", where=where, field=what, mend="give each a name of its own"
+            )
+        seen.add(name)
 
 
 def parse_share(text: str, *, name: str) -> Fraction:
@@ -24,6 +54,17 @@ def parse_share(text: str, *, name: str) -> Fraction:
         InputError: if it is none.
     """
     return Fraction(1) if parse_quantity(text, name=name) == 1 else parse_fraction(text, name=name)
+
+
+def parse_signed(text: str, *, name: str) -> float:
+    """Reads a plain number that may be negative, such as a correlation.
+
+    Raises:
+        InputError: if it is no number.
+    """
+    stripped = text.strip()
+    size = parse_quantity(stripped.removeprefix("-"), name=name, positive=False)
+    return -size if stripped.startswith("-") else size
 
 
 def parse_list(text: str, *, name: str) -> list[str]:
@@ -55,13 +96,16 @@ def read_table(path: Path, *, columns: tuple[str, ...]) -> Iterator[tuple[int, d
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
+            if not reader.fieldnames:
+                raise InputError("is empty", where=path, mend=f"begin with the line {','.join(columns)}")
+            check_once(reader.fieldnames, where=path, what="columns")
             for column in columns:
-                if column not in (reader.fieldnames or []):
+                if column not in reader.fieldnames:
                     raise InputError(
                         "there is no such column",
                         where=path,
                         field=column,
-                        mend=f"columns: {', '.join(reader.fieldnames or [])[:300]}",
+                        mend=f"columns: {', '.join(reader.fieldnames)[:300]}",
                     )
             for row in reader:
                 if None in row or None in row.values():
@@ -130,5 +174,5 @@ def _sized_by_chips(path: Path, size: str) -> bool:
     if not path.is_file():
         return False
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        header = set(file.readline(10_000).strip().split(","))
+        header = set(next(csv.reader([file.readline(10_000)]), []))
     return size not in header and {"chips", "chip_flops"} <= header

@@ -5,13 +5,27 @@ from fractions import Fraction
 
 from weighbridge.app.charts import Axis, Chart, Mark, Series
 from weighbridge.app.plan_panels import Panels, answered
-from weighbridge.planning.segments import SegmentPlan, grinding, segment_detection, segments_needed
+from weighbridge.planning.segments import (
+    SegmentPlan,
+    clone_detection,
+    clone_share,
+    grinding,
+    segment_detection,
+    segments_needed,
+)
 from weighbridge.planning.sites import SitePlan, two_stage_detection
 from weighbridge.planning.stop_rule import SequentialPlan, operating_point
 from weighbridge.planning.timeliness import Timeliness, days_to
 from weighbridge.units import format_flop, format_quantity
 
-__all__ = ["equal_site_panels", "segment_panels", "sequential_panels", "site_panels", "timeliness_panels"]
+__all__ = [
+    "clone_panels",
+    "equal_site_panels",
+    "segment_panels",
+    "sequential_panels",
+    "site_panels",
+    "timeliness_panels",
+]
 
 _STEPS = 60
 _CHANCE = Axis(label="probability of detection", reach=1.0)
@@ -22,7 +36,10 @@ def segment_panels(plan: SegmentPlan) -> Panels:
     drawn = _whole(plan.segments)
     tries = sorted({round(10 ** (step / 6)) for step in range(37)} | {plan.tries})
     missed = 1 - plan.detection
-    wanted = [n / 50 for n in range(1, 50)] + [0.99, 0.999]
+    wanted = sorted(
+        {*(n / 50 for n in range(1, 50)), 0.99, 0.999}
+        | ({plan.detection_ground} if 0 < plan.detection_ground < 1 else set())
+    )
     return f"Segments to replay: {plan.drawn:,} of {plan.segments:,}", (
         Chart(
             title=f"Chance to meet one of {plan.forged:,} forged segments",
@@ -51,26 +68,76 @@ def segment_panels(plan: SegmentPlan) -> Panels:
         Chart(
             title="What more certainty costs",
             x=_CHANCE,
-            y=Axis(label="share of the run's compute"),
+            y=Axis(label="share of the run's compute", reach=1.1 * plan.cost),
             series=(
                 Series(
-                    name="segments replayed of all",
+                    name=f"segments replayed of all, against {plan.tries:,} tries",
                     points=answered(
                         wanted,
                         lambda chance: (
-                            segments_needed(plan.segments, forged=plan.forged, confidence=Fraction(repr(chance)))
+                            segments_needed(
+                                plan.segments, forged=plan.forged, confidence=Fraction(repr(chance)), tries=plan.tries
+                            )
                             / plan.segments
                         ),
                     ),
                 ),
             ),
-            marks=(Mark(x=plan.detection, y=plan.cost, label=f"{plan.cost:.3g}"),),
+            marks=(Mark(x=plan.detection_ground, y=plan.cost, label=f"{plan.cost:.3g}"),),
         ),
     )
 
 
 def _met(segments: int, forged: int, drawn: int) -> float:
     return segment_detection(segments, forged=forged, drawn=drawn)
+
+
+def clone_panels(detection: float, *, clones: int, inspected: float, copies: int) -> Panels:
+    """Returns the charts of copied ids: detection by the share inspected, by their number, and the price."""
+    kinds = sorted({2, 3, 5, copies})
+    low = min(1e-3, inspected / 3 or 1e-3)
+    shares = [low * (1 / low) ** (step / _STEPS) for step in range(_STEPS + 1)]
+    shares = sorted({*shares[:-1], 1.0} | ({inspected} if inspected else set()))
+    numbers = sorted({round(10 ** (step / 10) * max(1, clones / 1000)) for step in range(61)} | {clones})
+    wanted = [n / 50 for n in range(1, 50)] + [0.99, 0.999]
+    return f"Copied ids: {clones:,} on {copies:,} devices each", (
+        Chart(
+            title=f"Chance to meet two devices with one id, {clones:,} ids copied",
+            x=Axis(label="share of the devices inspected", log=True),
+            y=_CHANCE,
+            series=tuple(
+                Series(
+                    name=f"{kind} devices an id",
+                    points=tuple((q, clone_detection(clones, inspected=q, copies=kind)) for q in shares),
+                )
+                for kind in kinds
+            ),
+            marks=() if not inspected else (Mark(x=inspected, y=detection, label=f"{detection:.4g}", below=True),),
+        ),
+        Chart(
+            title=f"The same with {inspected:.3g} of the devices inspected",
+            x=Axis(label="ids that are copied", log=True),
+            y=_CHANCE,
+            series=(
+                Series(
+                    name=f"{copies} devices an id",
+                    points=tuple((float(n), clone_detection(n, inspected=inspected, copies=copies)) for n in numbers),
+                ),
+            ),
+            marks=(Mark(x=float(clones), y=detection, label=f"{clones:,} ids", below=True),),
+        ),
+        Chart(
+            title="What more certainty costs",
+            x=_CHANCE,
+            y=Axis(label="share of the devices inspected"),
+            series=(
+                Series(
+                    name=f"{copies} devices an id",
+                    points=tuple((p, clone_share(clones, confidence=p, copies=copies)) for p in wanted),
+                ),
+            ),
+        ),
+    )
 
 
 def equal_site_panels(
@@ -99,7 +166,7 @@ def equal_site_panels(
                     points=tuple((float(n), found(visited, n)) for n in _whole(min(site_size, 4 * max(drawn, 1)))),
                 ),
             ),
-            marks=(Mark(x=float(drawn), y=detection, label=f"{drawn:,} chips", below=True),),
+            marks=(Mark(x=float(drawn), y=detection, label=f"{drawn:,} chips", below=detection > 0.5),),
         ),
     )
 
@@ -170,7 +237,7 @@ def sequential_panels(plan: SequentialPlan, *, fixed: SequentialPlan) -> Panels:
         Chart(
             title="When to stop",
             x=Axis(label="snapshots audited"),
-            y=Axis(label="unexplained among them"),
+            y=Axis(label="unexplained among them", reach=1.1 * max(y for one in bounds for _, y in one.points)),
             series=tuple(series for series in bounds if series.points),
         ),
         Chart(
@@ -189,7 +256,7 @@ def sequential_panels(plan: SequentialPlan, *, fixed: SequentialPlan) -> Panels:
         Chart(
             title="How long it takes",
             x=Axis(label="true share of unexplained snapshots"),
-            y=Axis(label="snapshots audited, on average"),
+            y=Axis(label="snapshots audited, on average", reach=1.1 * fixed.most_draws),
             series=(
                 Series(name="with the stop rule", points=tuple((p.share, p.expected_draws) for p in points)),
                 Series(

@@ -68,7 +68,7 @@ def chip_panels(
             x=Axis(label="chips drawn each period"),
             y=_DETECTION,
             series=(Series(name=f"form {form}", points=((0.0, 0.0), *((drawn, wanted) for wanted, drawn in takes))),),
-            marks=(Mark(x=drawn, y=sure, label=f"{format_quantity(drawn)}: {sure:.4g}", below=True),),
+            marks=(Mark(x=drawn, y=sure, label=f"{sample}: {sure:.4g}", below=True),),
         ),
         Chart(
             title=f"Largest run that escapes with chance {1 - sure:.4g}",
@@ -108,7 +108,7 @@ def item_panels(plan: ItemPlan, *, population: int, missing: int, confidence: Fr
     # With an imperfect test even the whole frame leaves a doubt; no curve goes beyond it.
     reach = 1.0 if plan.seen == 1 else detection(frame)
     most = min(frame, 3 * plan.sample)
-    sizes = sorted({max(1, round(most * step / _POINTS)) for step in range(1, _POINTS + 1)} | {plan.sample})
+    sizes = sorted({max(1, round(most * step / _POINTS)) for step in range(1, _POINTS + 1)} | {0, plan.sample})
 
     def escapes(sample: float) -> float:
         # IAEA's form solved for D; the last items are seen with certainty.

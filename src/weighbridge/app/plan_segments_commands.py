@@ -7,8 +7,15 @@ import typer
 
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.pictures import Picture, draw
-from weighbridge.app.plan_more_panels import segment_panels
-from weighbridge.planning.segments import clone_detection, plan_segments, seed_bits_lost, tolerable_chance
+from weighbridge.app.plan_more_panels import clone_panels, segment_panels
+from weighbridge.errors import InputError
+from weighbridge.planning.segments import (
+    clone_detection,
+    clone_share,
+    plan_segments,
+    seed_bits_lost,
+    tolerable_chance,
+)
 from weighbridge.units import format_quantity, parse_count, parse_fraction, parse_quantity
 
 __all__ = ["mount"]
@@ -82,24 +89,39 @@ def segments(
 def clones(
     *,
     clones: Annotated[str, typer.Option(help="Ids that several devices carry.", metavar="COUNT")],
-    inspected: Annotated[str, typer.Option(help="Chance that a given device is inspected.", metavar="SHARE")],
+    inspected: Annotated[
+        str | None, typer.Option(help="Chance that a given device is inspected; or --confidence.", metavar="SHARE")
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option(help="Probability of detection; or --inspected.", metavar="P")
+    ] = None,
     copies: Annotated[str, typer.Option(help="Devices that carry each such id.", metavar="COUNT")] = "2",
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
-    r"""How likely an inspection meets two devices with the same id.
+    r"""How likely an inspection meets two devices with the same id, or how many devices it must look at for that.
 
     Example: weighbridge plan clones --clones 1000 --inspected 0.1
+             weighbridge plan clones --clones 1000 --confidence 0.95
     """
-    found = clone_detection(
-        parse_count(clones, name="--clones", least=1),
-        inspected=parse_quantity(inspected, name="--inspected", positive=False),
-        copies=parse_count(copies, name="--copies", least=2),
-    )
+    ids = parse_count(clones, name="--clones", least=1)
+    devices = parse_count(copies, name="--copies", least=2)
+    if (inspected is None) == (confidence is None):
+        raise InputError("exactly one is needed", field="--inspected or --confidence")
+    if confidence is not None:
+        share = clone_share(ids, confidence=parse_fraction(confidence, name="--confidence"), copies=devices)
+    else:
+        share = parse_quantity(str(inspected), name="--inspected", positive=False)
+    found = clone_detection(ids, inspected=share, copies=devices)
+    draw(picture, clone_panels, found, clones=ids, inspected=share, copies=devices)
     if as_json:
-        print_json({"detection": found})
+        print_json({"detection": found, "inspected": share})
         return
     print_pairs(
         "Copied ids",
-        pairs=[("two devices with one id are met with", format_quantity(found, digits=6))],
+        pairs=[
+            ("share of the devices inspected", format_quantity(share)),
+            ("two devices with one id are met with", format_quantity(found, digits=6)),
+        ],
         notes=("fresh challenges to all chips at the same time find every copy; one after another they do not",),
     )

@@ -10,7 +10,7 @@ from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_inputs import parse_list
 from weighbridge.app.plan_more_panels import sequential_panels
 from weighbridge.errors import InputError
-from weighbridge.planning.sequential import Spending, fixed_plan, group_sequential, wald
+from weighbridge.planning.sequential import Spending, fixed_plan, group_sequential, never_accepting, wald
 from weighbridge.planning.stop_rule import Look, OperatingPoint, SequentialPlan, operating_point
 from weighbridge.units import format_quantity, parse_count, parse_fraction, parse_quantity
 
@@ -76,12 +76,21 @@ def groups_command(
     spending: Annotated[
         str, typer.Option(help="How alpha is spent: obrien-fleming, pocock or linear.", metavar="NAME")
     ] = "obrien-fleming",
+    beta_spending: Annotated[
+        str | None,
+        typer.Option(
+            help="How beta is spent, so that it may accept early: the same names. If not given, it accepts at the last "
+            "look only.",
+            metavar="NAME",
+        ),
+    ] = None,
     picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     r"""Look a few times and raise the alarm as soon as a look's bound is reached (alpha spending).
 
     Example: weighbridge plan sequential groups --honest 0.02 --hidden 0.08 --looks 4
+             weighbridge plan sequential groups --honest 0.02 --hidden 0.08 --looks 4 --beta-spending pocock
     """
     share, other = parse_quantity(honest, name="--honest", positive=False), parse_quantity(hidden, name="--hidden")
     errors = parse_fraction(alpha, name="--alpha"), parse_fraction(beta, name="--beta")
@@ -92,19 +101,20 @@ def groups_command(
         looks=ends[0] if len(ends) == 1 else ends,
         alpha=errors[0],
         beta=errors[1],
-        spending=_spending(spending),
+        spending=_spending(spending, name="--spending"),
+        beta_spending=None if beta_spending is None else _spending(beta_spending, name="--beta-spending"),
     )
     fixed = fixed_plan(share, hidden=other, alpha=errors[0], beta=errors[1])
     draw(picture, sequential_panels, plan, fixed=fixed)
     _show(plan, fixed=fixed, as_json=as_json)
 
 
-def _spending(text: str) -> Spending:
-    for name in get_args(Spending):
-        if text == name:
-            return name  # type: ignore[no-any-return]
+def _spending(text: str, *, name: str) -> Spending:
+    for one in get_args(Spending):
+        if text == one:
+            return one  # type: ignore[no-any-return]
     known = ", ".join(get_args(Spending))
-    raise InputError(f"{text!r} is not known", field="--spending", mend=f"choose one of {known}")
+    raise InputError(f"{text!r} is not known", field=name, mend=f"choose one of {known}")
 
 
 def _show(plan: SequentialPlan, *, fixed: SequentialPlan, as_json: bool) -> None:
@@ -112,6 +122,12 @@ def _show(plan: SequentialPlan, *, fixed: SequentialPlan, as_json: bool) -> None
     shares = sorted({0.0, plan.honest, middle, plan.hidden, min(1.0, 2 * plan.hidden)})
     points = [operating_point(plan, share=share) for share in shares]
     changes = list(plan.looks) if plan.kind == "group" else _changes(plan.looks)
+    patient = None
+    if any(look.accept is not None for look in plan.looks[:-1]) and plan.kind == "group":
+        patient = operating_point(never_accepting(plan), share=plan.honest).alarm
+    (false_alarm,) = (point.alarm for point in points if point.share == plan.honest)
+    (miss,) = (point.accept for point in points if point.share == plan.hidden)
+    kept = false_alarm <= plan.alpha and miss <= plan.beta
     if as_json:
         print_json(
             {
@@ -122,6 +138,8 @@ def _show(plan: SequentialPlan, *, fixed: SequentialPlan, as_json: bool) -> None
                 "beta": plan.beta,
                 "most_draws": plan.most_draws,
                 "fixed_draws": fixed.most_draws,
+                "alarm_never_accepting": patient,
+                "errors_kept": kept,
                 "points": [asdict(point) for point in points],
                 "stop_rule": [asdict(look) for look in changes],
             }
@@ -139,10 +157,17 @@ def _show(plan: SequentialPlan, *, fixed: SequentialPlan, as_json: bool) -> None
             for look in changes
         ],
     )
-    _print_points(plan, points=points, fixed=fixed)
+    _print_points(plan, points=points, fixed=fixed, patient=patient)
+    if not kept:
+        typer.echo(
+            f"- it misses what was wanted: false alarm {format_quantity(false_alarm)} for {plan.alpha:g}, miss "
+            f"{format_quantity(miss)} for {plan.beta:g}; allow more draws"
+        )
 
 
-def _print_points(plan: SequentialPlan, *, points: list[OperatingPoint], fixed: SequentialPlan) -> None:
+def _print_points(
+    plan: SequentialPlan, *, points: list[OperatingPoint], fixed: SequentialPlan, patient: float | None
+) -> None:
     print_table(
         "What it does, exactly",
         columns=["true share", "alarm", "accept", "snapshots, on average"],
@@ -162,7 +187,17 @@ def _print_points(plan: SequentialPlan, *, points: list[OperatingPoint], fixed: 
             ("at most", f"{plan.most_draws:,} snapshots"),
             ("a plan that looks once", f"{fixed.most_draws:,} snapshots"),
         ],
-        notes=("snapshots are drawn from the union of all logs, each for itself, after the claims are fixed",),
+        notes=(
+            "snapshots are drawn from the union of all logs, each for itself, after the claims are fixed",
+            *(
+                ()
+                if patient is None
+                else (
+                    "acceptance is not binding: who goes on until the last look raises a false alarm with "
+                    f"{format_quantity(patient)}",
+                )
+            ),
+        ),
     )
 
 

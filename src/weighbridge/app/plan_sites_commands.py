@@ -8,7 +8,7 @@ import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.pictures import Picture, draw
-from weighbridge.app.plan_inputs import parse_list, parse_share, read_fleet
+from weighbridge.app.plan_inputs import check_idle, parse_list, parse_share, read_fleet
 from weighbridge.app.plan_more_panels import equal_site_panels, site_panels, timeliness_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.effort import person_days
@@ -43,6 +43,9 @@ Only = Annotated[str | None, typer.Option(help="Rows of --fleet to keep.", metav
 Unsized = Annotated[bool, typer.Option("--skip-unsized", help="Leave out sites of --fleet without a size.")]
 _CLASSES = (16.0, 100.0, 1_000.0, 10_000.0, 100_000.0)
 _SHOWN = 40
+_CENSUS, _WITHIN = "1000", "0.99"
+_SIZES = "1,16,100,1000,10000,100000"
+_PEAK, _UTILISATION = "989e12", "0.4"
 
 
 def mount(app: typer.Typer) -> None:
@@ -65,8 +68,8 @@ def sites(
     skip_unsized: Unsized = False,
     census_above: Annotated[
         str, typer.Option(help="Sites of more H100 equivalents are all visited.", metavar="H100E")
-    ] = "1000",
-    within: Annotated[str, typer.Option(help="Chance that a visit to the right site shows it.", metavar="P")] = "0.99",
+    ] = _CENSUS,
+    within: Annotated[str, typer.Option(help="Chance that a visit to the right site shows it.", metavar="P")] = _WITHIN,
     sites: Annotated[str | None, typer.Option(help="Instead of --fleet: equal sites.", metavar="COUNT")] = None,
     site_size: Annotated[str | None, typer.Option(help="Chips of each of --sites.", metavar="COUNT")] = None,
     drawn: Annotated[str | None, typer.Option(help="Chips drawn at each of --sites.", metavar="COUNT")] = None,
@@ -85,6 +88,18 @@ def sites(
     if (fleet is None) == (sites is None):
         raise InputError("exactly one is needed", field="--fleet or --sites")
     if fleet is None:
+        check_idle(
+            {
+                "--name-column": name_column != "name",
+                "--size-column": size_column != "h100e",
+                "--chips-column": chips_column is not None,
+                "--only": only is not None,
+                "--skip-unsized": skip_unsized,
+                "--census-above": census_above != _CENSUS,
+                "--within": within != _WITHIN,
+            },
+            needs="--fleet",
+        )
         if site_size is None or drawn is None:
             raise InputError("are needed with --sites", field="--site-size and --drawn")
         found = two_stage_detection(
@@ -119,6 +134,7 @@ def sites(
             notes=("the diversion is in one site, each as likely",),
         )
         return
+    check_idle({"--site-size": site_size is not None, "--drawn": drawn is not None}, needs="--sites")
     frame, unsized = read_fleet(
         fleet, name=name_column, size=size_column, chips=chips_column, only=only, skip_unsized=skip_unsized
     )
@@ -143,9 +159,7 @@ def sites(
 def timeliness(
     *,
     flop: Annotated[str, typer.Option(help="Threshold, or FLOP that matter.", metavar="FLOP")],
-    sizes: Annotated[
-        str, typer.Option(help="Sizes of sites in H100 equivalents.", metavar="LIST")
-    ] = "1,16,100,1000,10000,100000",
+    sizes: Annotated[str, typer.Option(help="Sizes of sites in H100 equivalents.", metavar="LIST")] = _SIZES,
     h100e_flops: Annotated[
         str, typer.Option(help="Effective FLOP/s of one H100 equivalent.", metavar="FLOP/S")
     ] = f"{H100E_FLOPS:.0f}",
@@ -153,10 +167,10 @@ def timeliness(
     days: Annotated[
         str | None, typer.Option(help="Time allowed, for the significant quantity.", metavar="DAYS")
     ] = None,
-    chip_flops: Annotated[str, typer.Option(help="Peak FLOP/s of one chip, for it.", metavar="FLOP/S")] = "989e12",
+    chip_flops: Annotated[str, typer.Option(help="Peak FLOP/s of one chip, for it.", metavar="FLOP/S")] = _PEAK,
     utilisation: Annotated[
         str, typer.Option(help="Share of the peak that a run gets, for it.", metavar="SHARE")
-    ] = "0.4",
+    ] = _UTILISATION,
     fleet: Fleet = None,
     name_column: Names = "name",
     size_column: Sizes = "h100e",
@@ -174,9 +188,21 @@ def timeliness(
     rate = parse_flop_rate(h100e_flops, name="--h100e-flops")
     gap = None if period is None else parse_days(period, name="--period")
     named, unsized = [], 0
+    if days is None:
+        check_idle({"--chip-flops": chip_flops != _PEAK, "--utilisation": utilisation != _UTILISATION}, needs="--days")
     if fleet is None:
+        check_idle(
+            {
+                "--name-column": name_column != "name",
+                "--size-column": size_column != "h100e",
+                "--only": only is not None,
+                "--skip-unsized": skip_unsized,
+            },
+            needs="--fleet",
+        )
         named = [(text, parse_quantity(text, name="--sizes")) for text in parse_list(sizes, name="--sizes")]
     else:
+        check_idle({"--sizes": sizes != _SIZES}, needs="sites that are not read from --fleet")
         frame, unsized = read_fleet(fleet, name=name_column, size=size_column, only=only, skip_unsized=skip_unsized)
         named = [(site.name, site.h100e) for site in sorted(frame, key=lambda site: -site.h100e)]
     found = [(name, plan_timeliness(size, flop=threshold, chip_flops=rate, period=gap)) for name, size in named]

@@ -9,6 +9,7 @@ import typer
 
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_inputs import check_idle
 from weighbridge.app.plan_panels import snapshot_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.snapshot_cost import SnapshotCost, concentrated_rate, record_bytes, snapshot_cost
@@ -177,6 +178,7 @@ def _threshold(
     if (limit is None) == (rule is None):
         raise InputError("exactly one is needed", field="--limit or --rule", mend="give a FLOP figure or a rule")
     if rule is None:
+        check_idle({"--counting": counting is not None, "--format": number_format != "bf16"}, needs="--rule")
         return parse_flop(str(limit), name="--limit"), chip_flops, False
     chosen = book.rule(rule)
     threshold = chosen.limit

@@ -15,7 +15,7 @@ from weighbridge.mechanisms.chip.store import record_path, sequences
 from weighbridge.mechanisms.inspection.record import FORMS
 from weighbridge.units import parse_count
 
-__all__ = ["details_of", "parse_time", "show_time"]
+__all__ = ["details_of", "fields_help", "file_fields", "parse_time", "show_time"]
 
 _OPTIONAL = {
     "serial": {"physical": None, "digital": None, "photo": None},
@@ -25,6 +25,29 @@ _OPTIONAL = {
 }
 _COUNTS = {"about", "records"}
 _TIMES = {"asked_at", "from", "to"}
+
+
+_FILES = {"photo": "PATH", "answer": "RECORD", "chip": "DIRECTORY", "footage": "CSV of from, to, file"}
+"""What is given as a file rather than as a value."""
+_TOLD = {"intact": "intact=yes|no", "about": "about=number of a record"}
+"""Fields whose values do not explain themselves."""
+
+
+def file_fields(what: str) -> list[str]:
+    """Returns the fields of a kind of record that are given as files."""
+    return ["chip"] if what == "readout" else [name for name in FORMS.get(what, ()) if name in _FILES]
+
+
+def fields_help(*, files: bool) -> str:
+    """Returns the fields of every kind of record, those given as files or the others, for a help text."""
+    told = []
+    for what, form in FORMS.items():
+        names = [f"{name}={_FILES[name]}" for name in file_fields(what)]
+        if not files:
+            names = [_TOLD.get(name, name) for name in form if name not in _FILES and what != "readout"]
+        if names:
+            told.append(f"{what}: {', '.join(names)}")
+    return f"{'; '.join(told)}."
 
 
 def parse_time(text: str, *, name: str, latest: float | None = None) -> int:
@@ -49,8 +72,11 @@ def parse_time(text: str, *, name: str, latest: float | None = None) -> int:
 
 
 def show_time(seconds: float) -> str:
-    """Returns a time for people, UTC."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    """Returns a time for people, UTC; what no calendar holds, as it stands."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"Unix second {seconds:.0f}"
 
 
 def details_of(what: str, values: Sequence[str], files: Sequence[str]) -> tuple[dict[str, Any], list[bytes]]:
@@ -77,7 +103,7 @@ def details_of(what: str, values: Sequence[str], files: Sequence[str]) -> tuple[
         elif what == "camera" and name == "footage":
             found["footage"] = _footage(path)
         else:
-            data = read_file(path)
+            data = read_file(path, follow=False)
             found[name] = _digest(data)
             kept.append(data)
     return found, kept
@@ -109,7 +135,10 @@ def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
 
 def _read_out(directory: Path) -> tuple[bytes, list[bytes]]:
     """Returns the listing of a chip's records, in order, and the records."""
-    raws = [read_file(record_path(directory, sequence)) for sequence in sequences(directory)]
+    for folder in (directory, directory / "records"):
+        if folder.is_symlink():
+            raise InputError("is a symbolic link", where=folder, mend="copy the folder itself")
+    raws = [read_file(record_path(directory, sequence), follow=False) for sequence in sequences(directory)]
     if not raws:
         raise InputError("holds no records", where=directory, mend="name a chip's directory")
     return dump_json({"records": [_digest(raw) for raw in raws]}), raws
@@ -125,9 +154,16 @@ def _footage(path: Path) -> list[dict[str, Any]]:
         start, end, digest, file = (row.get(name) for name in ("from", "to", "sha256", "file"))
         if not start or not end or not (digest or file):
             raise InputError(f"line {number} lacks from, to, or file (or sha256)", where=path)
-        told = digest or _digest(read_file(path.parent / str(file)))
+        told = digest or _digest(_beside(path, str(file)))
         parts.append({"from": parse_time(start, name="from"), "to": parse_time(end, name="to"), "sha256": told})
     return parts
+
+
+def _beside(table: Path, name: str) -> bytes:
+    path = table.parent / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError("lies outside the table's own folder", where=table, field=name[:80])
+    return read_file(path, follow=False)
 
 
 def _digest(data: bytes) -> str:

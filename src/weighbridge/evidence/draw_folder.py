@@ -13,17 +13,17 @@ from pathlib import Path
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.certificates import Role
-from weighbridge.evidence.draw_check import DrawEvidence
-from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE
+from weighbridge.evidence.draw_evidence import DrawEvidence
+from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE, Frame
 from weighbridge.evidence.draw_value import Parties
 from weighbridge.evidence.files import open_regular, replace_durably
 from weighbridge.evidence.limits import LIMITS
-from weighbridge.evidence.population import Population
+from weighbridge.evidence.population import ITEM_BYTES, Population
 from weighbridge.evidence.receipt import verify_receipt
 from weighbridge.evidence.statement import Statement, statement_id, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 
-__all__ = ["DRAW_ROLES", "load_draw", "load_parties", "save_receipt", "save_statement"]
+__all__ = ["DRAW_ROLES", "copy_draw", "load_draw", "load_parties", "save_receipt", "save_statement"]
 
 DRAW_ROLES = {
     COMMITMENT: frozenset({Role.INSPECTOR, Role.OPERATOR}),
@@ -56,6 +56,23 @@ def save_receipt(statement_file: Path, receipt: bytes) -> Path:
     path = statement_file.with_suffix(".receipt")
     replace_durably(path, receipt)
     return path
+
+
+def copy_draw(folder: Path, target: Path) -> None:
+    """Copies what belongs to a draw, and nothing else that somebody may have laid there.
+
+    Raises:
+        EvidenceError: a file of it is no plain file.
+        InputError: the target cannot be written.
+    """
+    statements = sorted(folder.glob("*.cose"))
+    receipts = [path.with_suffix(".receipt") for path in statements]
+    for path in (folder / "population.json", *statements, *receipts):
+        if path.is_symlink() or path.exists():
+            try:
+                replace_durably(target / path.name, _read(path, _LIST_BYTES))
+            except OSError as error:
+                raise InputError(f"cannot be written: {error.strerror}", where=target / path.name) from error
 
 
 def load_parties(folder: Path, roots: TrustRoots) -> tuple[list[Statement], dict[str, float]]:
@@ -100,7 +117,9 @@ def load_draw(folder: Path, roots: TrustRoots, *, log: Sequence[tuple[Statement,
     if len(frames) != 1:
         raise EvidenceError(f"holds {len(frames)} frames, not one", where=folder)
     file = folder / "population.json"
-    population = Population.from_json(_read(file, _LIST_BYTES), where=file) if file.is_file() else None
+    # No more than the frozen list can take: what somebody put in its place is not read through first.
+    limit = min(_LIST_BYTES, (Frame.from_statement(frames[0]).size + 1) * (ITEM_BYTES + 1))
+    population = Population.from_json(_read(file, limit), where=file) if file.is_file() else None
     evidence = DrawEvidence(
         frame=frames[0],
         population=population,

@@ -7,6 +7,7 @@ from typing import Any
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.beacon import QUICKNET, Chain, verify_round
+from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.draw_form import COMMITMENT, SHARE, Frame, require_fields, share_commitment, shares_value
 from weighbridge.evidence.draw_form import vrf_input as alpha_of
 from weighbridge.evidence.draws import draw_order, frame_seed
@@ -31,15 +32,23 @@ class Parties:
     commitments: Sequence[Statement] = ()
     shares: Sequence[Statement] = ()
 
+    def opened_by(self, key_id: str, frame_id: str) -> list[Statement]:
+        """Returns every share by which a key opened itself for a frame."""
+        return [s for s in self.shares if s.identity.key_id == key_id and s.payload.get("frame") == frame_id]
+
     def share_of(self, key_id: str, frame_id: str) -> Statement:
         """Returns the one share by which a key opened itself for a frame.
 
         Raises:
             EvidenceError: there is none, or there are two that differ.
         """
-        own = [s for s in self.shares if s.identity.key_id == key_id and s.payload.get("frame") == frame_id]
+        own = self.opened_by(key_id, frame_id)
         if not own:
-            raise EvidenceError(f"key {key_id[:16]} has opened no share", where=f"frame {frame_id[:16]}")
+            who = next(
+                (s.issuer for s in self.commitments if s.identity.key_id == key_id),
+                f"the challenger, key {key_id[:16]},",
+            )
+            raise EvidenceError(f"{who} has opened no share", where=f"frame {frame_id[:16]}")
         if len({opened_share(statement) for statement in own}) > 1:
             raise EvidenceError(f"{own[0].issuer} opened two different shares", where=f"frame {frame_id[:16]}")
         return own[0]
@@ -48,7 +57,7 @@ class Parties:
         """Returns the commitments that a frame names, each by another party.
 
         Raises:
-            EvidenceError: one is not at hand, is for another draw, or two are by one party.
+            EvidenceError: one is not at hand, is for another draw, two are by one party, or none is by an inspector.
         """
         at_hand = {statement.id: statement for statement in self.commitments}
         where = f"frame {frame_id[:16]}"
@@ -63,6 +72,8 @@ class Parties:
             found.append(statement)
         if len({s.identity.key_id for s in found}) < len(found) or len({s.issuer for s in found}) < len(found):
             raise EvidenceError("one party made two of the commitments", where=where)
+        if not any(s.role == Role.INSPECTOR for s in found):
+            raise EvidenceError("no inspector is a party: the others could agree on a draw", where=where)
         return found
 
 

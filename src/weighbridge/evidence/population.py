@@ -12,12 +12,14 @@ from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.jsontext import dump_json, load_json
 from weighbridge.evidence.merkle import leaf_hash, root
 
-__all__ = ["Item", "Population"]
+__all__ = ["ITEM_BYTES", "Item", "Population"]
 
 _LARGEST = 20_000_000  # items; a country's chips, and about a gigabyte of file
 _SALT_BYTES = 32
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _LONGEST = 256  # characters of one value
+ITEM_BYTES = 4_096
+"""Bytes that one item may take in the list: what a label tells, not a file."""
 
 
 @dataclass(frozen=True, order=True)
@@ -110,6 +112,8 @@ class Population:
             raise EvidenceError(f"is not a population: {error}", where=where) from error
         if found.ids != [item["id"] for item in items]:
             raise EvidenceError("is not in its one order", where=where)
+        if found.as_json() != data:
+            raise EvidenceError("is not a population in its one spelling", where=where)
         return found
 
     def as_json(self) -> bytes:
@@ -144,4 +148,7 @@ def _item(row: Mapping[str, Any], where: str) -> Item:
     identifier = row.get("id")
     if not isinstance(identifier, str) or not identifier.strip():
         raise InputError("has no id", where=where, field="id")
-    return Item(identifier.strip(), tuple(facts))
+    item = Item(identifier.strip(), tuple(facts))
+    if len(dump_json(item.as_dict())) > ITEM_BYTES:
+        raise InputError(f"takes more than {ITEM_BYTES:,} bytes", where=where, mend="leave columns out")
+    return item

@@ -61,7 +61,7 @@ def assess(workspace: Workspace, audits: Sequence[Mapping[str, Any]], *, rule_id
     records = workspace.chip_records()
     ours = where.attributed
     seen = visits_of(workspace, closed=closed.time)
-    common += seen.void
+    common += [*seen.void, *seen.of_nobody(ours)]
     common += [_nobodys(chip, items) for chip, items in sorted(records.items()) if chip not in ours]
     audits, about = _fixed(workspace, audits)
     try:

@@ -1,18 +1,21 @@
 """Visits in an assessment: what inspectors saw on site counts for the operator whose chip it was.
 
 Closed visits lie in the workspace as bundles, ``visits/NAME``. A bundle that does not hold as a whole (its draw, its
-team, its chain, its files) says nothing about anybody: it is named, and counts neither for nor against.
+team, its chain, its files), or that is not closed, says nothing about anybody: it is named, and counts neither for nor
+against. A visit whose plan the log holds and whose bundle is not there is named too: whoever dislikes what was seen
+would leave it out.
 """
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from weighbridge.errors import WeighbridgeError
+from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.visits import judge_bundle
-from weighbridge.ledger.workspace import Workspace
+from weighbridge.ledger.workspace import Logged, Workspace
 from weighbridge.mechanisms.inspection.bundle import Bundle
+from weighbridge.mechanisms.inspection.plan import PLAN
 
 __all__ = ["Visited", "visits_of"]
 
@@ -25,6 +28,8 @@ _WHOLE = (
     "visit.scope",
     "visit.replacement",
     "visit.single",
+    "visit.log",
+    "visit.quota",
     "visit.bundle",
 )
 """Checks on the visit itself, which its inspectors answer for; all others are about those visited."""
@@ -51,6 +56,17 @@ class Visited:
             if not items.isdisjoint(chips):
                 yield from (_weighed(f) for f in findings if f.subject in chips or f.subject not in items)
 
+    def of_nobody(self, chips: Collection[str]) -> Iterator[Finding]:
+        """Yields a finding for each visit to none of these chips: what was seen there counts for nobody here."""
+        for items, findings in self.visits:
+            if items.isdisjoint(chips):
+                yield Finding(
+                    check="visit.absent",
+                    subject=next((f.subject for f in findings if f.check == "visit.sample"), "visits/"),
+                    outcome=Outcome.INCONCLUSIVE,
+                    reason=f"none of the {len(items)} items of this visit is the id of a chip that an operator holds",
+                )
+
 
 def _weighed(finding: Finding) -> Finding:
     if finding.outcome is Outcome.FAIL and finding.check in _NO_PROOF:
@@ -66,34 +82,46 @@ def visits_of(workspace: Workspace, *, closed: float) -> Visited:
         closed: when the inspection closed, by the log's clock: what was due later is not late.
     """
     parent = workspace.folder / "visits"
-    visits, void = [], []
+    visits, void, plans = [], [], set()
     for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
         try:
-            items, findings = _judged(workspace, folder, closed)
+            plan, items, findings = _judged(workspace, folder, closed)
         except WeighbridgeError as error:
             void.append(_void(folder, str(error)))
             continue
+        plans.add(plan)
         broken = next((f for f in findings if f.outcome is Outcome.FAIL and f.check.startswith(_WHOLE)), None)
         if broken is not None:
             void.append(_void(folder, f"{broken.check}: {broken.reason}"))
         else:
             visits.append((items, findings))
+    void += [_absent(item) for item in workspace.of_kind(PLAN) if item.statement.id not in plans]
     return Visited(tuple(visits), tuple(void))
 
 
-def _judged(workspace: Workspace, folder: Path, closed: float) -> tuple[frozenset[str], tuple[Finding, ...]]:
-    """Returns the items of a visit, drawn or in reserve, and every finding on it."""
+def _judged(workspace: Workspace, folder: Path, closed: float) -> tuple[str, frozenset[str], tuple[Finding, ...]]:
+    """Returns a visit's id, its items, drawn or standing in for one, and every finding on it."""
     told = [
         (item.statement, item.time)
         for kind, items in workspace.by_kind.items()
         if kind.startswith(("draw-", "visit-"))
         for item in items
     ]
-    # A visit of which nothing was logged was kept without a log: its draw has to hold by itself.
-    log = sorted(told, key=lambda pair: pair[1]) or None
+    log = sorted(told, key=lambda pair: pair[1])
     judged = judge_bundle(Bundle(folder), workspace.roots, now=closed, log=log)
-    plan = judged.visit.plan
-    return frozenset(str(row["id"]) for row in (*plan.items, *plan.reserves)), judged.findings
+    if judged.visit.close is None:
+        raise EvidenceError("is not closed: its files and records may still change", where=folder)
+    return judged.visit.id, frozenset(item.item for item in judged.judgement.items), judged.findings
+
+
+def _absent(planned: Logged) -> Finding:
+    return Finding(
+        check="visit.absent",
+        subject=planned.statement.id,
+        outcome=Outcome.INCONCLUSIVE,
+        reason=f"the log holds the plan of a visit to {planned.payload.get('site')!s:.80}, and it is not in visits/",
+        evidence=(planned.statement.id,),
+    )
 
 
 def _void(folder: Path, why: str) -> Finding:

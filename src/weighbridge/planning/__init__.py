@@ -4,7 +4,7 @@ Plans over a fleet (``planning.best``) and portfolios (``planning.portfolio``) n
 only with them.
 """
 
-from weighbridge.planning.balance import chip_balance, flop_balance, paired_statistic
+from weighbridge.planning.balance import chip_balance, measured_balance, paired_statistic
 from weighbridge.planning.chip_forms import ChipForms, every_form, in_form
 from weighbridge.planning.chip_run import ChipRun
 from weighbridge.planning.chips import ChipPlan, plan_chips
@@ -38,10 +38,10 @@ __all__ = [
     "concentrated_rate",
     "every_form",
     "fixed_plan",
-    "flop_balance",
     "grinding",
     "group_sequential",
     "in_form",
+    "measured_balance",
     "operating_point",
     "paired_statistic",
     "plan_chips",

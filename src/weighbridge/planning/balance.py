@@ -1,8 +1,9 @@
-"""Material balance: of chips, which can be counted, and of FLOP, which are measured.
+"""Material balance: of chips, which can be counted, and of FLOP or packages by yield, which are measured.
 
 Material unaccounted for is what the books say less what is there: MUF = (beginning + receipts - shipments -
-retirements) - ending (IAEA practice, INFCIRC/153). For chips it must be exactly 0. For FLOP it is evidence from the
-hardware less what was declared, with a standard deviation: alarm at 1.645 sigma (5 %), seen with 95 % at 3.29 sigma.
+retirements) - ending (IAEA practice, INFCIRC/153). For chips it must be exactly 0. What is measured has a standard
+deviation: evidence from the hardware, or from the yield, less what was declared; alarm at 1.645 sigma (5 %), seen with
+95 % at 3.29 sigma.
 """
 
 import math
@@ -19,16 +20,15 @@ from weighbridge.units import check_count, check_fraction, check_quantity
 __all__ = [
     "ChipBalance",
     "Consignment",
-    "FlopBalance",
+    "MeasuredBalance",
     "PairedStatistic",
     "chip_balance",
     "detectable",
-    "flop_balance",
     "inventory_report_due",
     "listing_due",
+    "measured_balance",
     "paired_statistic",
     "sigma_needed",
-    "unseen_by_yield",
 ]
 
 _REPORT_DAYS: Final = 30
@@ -74,16 +74,16 @@ class ChipBalance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlopBalance:
-    """Hardware evidence against declarations over one period.
+class MeasuredBalance:
+    """Evidence against declarations over one period, in their unit: FLOP, or packages.
 
     Attributes:
-        unaccounted: MUF = evidence - declared, FLOP.
-        sigma: its standard deviation, FLOP.
+        unaccounted: MUF = evidence - declared.
+        sigma: its standard deviation.
         z: MUF / sigma.
-        alarm_at: MUF that raises the alarm with the chance ``alpha`` if nothing is hidden.
-        alarm: whether it is reached.
-        detectable: FLOP that raise it with the wanted power.
+        alarm_at: MUF above which the alarm is raised: with the chance ``alpha`` if nothing is hidden.
+        alarm: whether it is exceeded.
+        detectable: what must be hidden to raise it with the wanted power.
         sigma_share: sigma as a share of what was declared; none if nothing was.
     """
 
@@ -106,7 +106,8 @@ class PairedStatistic:
         sigma: its standard deviation, N sigma_d / sqrt(n).
         item_sigma: sigma_d, standard deviation of one item's difference.
         z: D / sigma.
-        alarm: whether D lies above the alarm's limit: the operator overstates what is there.
+        alarm_at: D above which the alarm is raised.
+        alarm: whether it is: the operator overstates what is there.
     """
 
     items: int
@@ -114,6 +115,7 @@ class PairedStatistic:
     sigma: float
     item_sigma: float
     z: float
+    alarm_at: float
     alarm: bool
 
 
@@ -157,20 +159,20 @@ def chip_balance(
     )
 
 
-def flop_balance(
+def measured_balance(
     evidence: float,
     *,
     declared: float,
     sigma: float,
     alpha: float | Fraction = 0.05,
     power: float | Fraction = 0.95,
-) -> FlopBalance:
-    """Returns hardware evidence less declared FLOP, and whether it raises the alarm (one-sided).
+) -> MeasuredBalance:
+    """Returns evidence less what was declared, and whether it raises the alarm (one-sided).
 
     Args:
-        evidence: FLOP that the hardware's own evidence shows.
-        declared: FLOP declared.
-        sigma: standard deviation of their difference, FLOP.
+        evidence: FLOP that the hardware's own evidence shows, or packages that the yield lets expect.
+        declared: the same as declared.
+        sigma: standard deviation of their difference, in their unit.
         alpha: chance of a false alarm.
         power: chance of the alarm at ``detectable``.
 
@@ -180,9 +182,9 @@ def flop_balance(
     check_quantity(evidence, name="evidence", positive=False)
     check_quantity(declared, name="declared", positive=False)
     check_quantity(sigma, name="sigma")
-    limit = _quantile(1 - check_fraction(alpha, name="alpha")) * sigma
+    limit = -_quantile(check_fraction(alpha, name="alpha")) * sigma
     muf = evidence - declared
-    return FlopBalance(
+    return MeasuredBalance(
         unaccounted=muf,
         sigma=sigma,
         z=muf / sigma,
@@ -194,24 +196,14 @@ def flop_balance(
 
 
 def detectable(sigma: float, *, alpha: float | Fraction = 0.05, power: float | Fraction = 0.95) -> float:
-    """Hidden FLOP that raise the alarm with the wanted power: (z_alpha + z_power) sigma, 3.29 sigma at 5 % and 95 %."""
-    z = _quantile(1 - check_fraction(alpha, name="alpha")) + _quantile(check_fraction(power, name="power"))
+    """What raises the alarm with the wanted power if hidden: (z_alpha + z_power) sigma, 3.29 sigma at 5 % and 95 %."""
+    z = _quantile(check_fraction(power, name="power")) - _quantile(check_fraction(alpha, name="alpha"))
     return z * check_quantity(sigma, name="sigma")
 
 
 def sigma_needed(hidden: float, *, alpha: float | Fraction = 0.05, power: float | Fraction = 0.95) -> float:
     """Standard deviation at which ``hidden`` FLOP are just detectable: hidden / 3.29 at 5 % and 95 %."""
     return check_quantity(hidden, name="hidden") / detectable(1.0, alpha=alpha, power=power)
-
-
-def unseen_by_yield(units: float, *, sigma: float) -> float:
-    """Chips that accounting by yield may lose without an alarm: 3.29 sigma x units; serial numbers lose none.
-
-    Args:
-        units: packages made.
-        sigma: standard deviation of the yield, as a share.
-    """
-    return detectable(check_quantity(sigma, name="sigma")) * check_quantity(units, name="units")
 
 
 def paired_statistic(
@@ -252,9 +244,15 @@ def paired_statistic(
             raise InputError("do not vary", field="pairs", mend="give --item-sigma, known from honest pairs")
     sigma = population * check_quantity(item_sigma, name="item-sigma") / math.sqrt(number)
     total = population * mean
-    limit = _quantile(1 - check_fraction(alpha, name="alpha")) * sigma
+    limit = -_quantile(check_fraction(alpha, name="alpha")) * sigma
     return PairedStatistic(
-        items=number, difference=total, sigma=sigma, item_sigma=item_sigma, z=total / sigma, alarm=total > limit
+        items=number,
+        difference=total,
+        sigma=sigma,
+        item_sigma=item_sigma,
+        z=total / sigma,
+        alarm_at=limit,
+        alarm=total > limit,
     )
 
 
@@ -270,4 +268,5 @@ def listing_due(taken: date) -> date:
 
 
 def _quantile(p: Fraction) -> float:
-    return NormalDist().inv_cdf(float(p))
+    # Near 1 a double cannot tell p from 1: the other tail is the same.
+    return NormalDist().inv_cdf(float(p)) if p < Fraction(1, 2) else -NormalDist().inv_cdf(float(1 - p))

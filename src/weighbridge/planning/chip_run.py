@@ -135,8 +135,9 @@ class ChipRun:
 
 
 def log_missed(confidence: float | Fraction) -> float:
-    """Returns ln(1 - p), finite for every p strictly between 0 and 1."""
-    return math.log(1 - check_fraction(confidence, name="confidence"))
+    """Returns ln(1 - p), in full precision near 0 as near 1."""
+    sure = check_fraction(confidence, name="confidence")
+    return math.log1p(-float(sure)) if sure < Fraction(1, 2) else math.log(1 - sure)
 
 
 def _times(share: Fraction) -> str:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Final
 
 from weighbridge.errors import InputError
+from weighbridge.planning.chip_run import log_missed
 from weighbridge.planning.imperfect import approximate_detection, compare_miss, imperfect_log_miss
 from weighbridge.statistics import hypergeometric_log_miss, hypergeometric_miss
 from weighbridge.units import check_count, check_fraction
@@ -87,15 +88,15 @@ def plan_items(population: int, *, missing: int, confidence: float | Fraction, s
         context.prec = 60
         n, d = Decimal(population), Decimal(missing)
         q = Decimal(test.numerator) / Decimal(test.denominator)
-        log_missed = (Decimal(missed.numerator) / Decimal(missed.denominator)).ln()
-        caught = 1 - (log_missed / d).exp()
+        log_beta = (Decimal(missed.numerator) / Decimal(missed.denominator)).ln()
+        caught = 1 - (log_beta / d).exp()
         return ItemPlan(
             sample=sample,
             detection=detection(population, missing=missing, drawn=sample, seen=seen),
             iaea=_ceil(n * caught / q),
             jaech=_ceil((n - (d - 1) / 2) * caught) if test == 1 else None,
-            with_replacement=1 if q * d == n else _ceil(log_missed / (1 - q * d / n).ln()),
-            rule_of_thumb=_ceil(-n * log_missed / (q * d)),
+            with_replacement=1 if q * d == n else _ceil(log_beta / (1 - q * d / n).ln()),
+            rule_of_thumb=_ceil(-n * log_beta / (q * d)),
             seen=float(test),
             approximate_detection=approximate_detection(population, defective=missing, drawn=sample, seen=float(test)),
         )
@@ -158,7 +159,7 @@ def exact_sample(population: int, *, missing: int, confidence: float | Fraction,
         raise InputError(f"{population:.3g} items are more than 1e12", field="population")
     sure = check_fraction(confidence, name="confidence")
     missed = 1 - sure
-    log_missed = math.log1p(-float(sure)) if sure < Fraction(1, 2) else math.log(missed)
+    wanted = log_missed(sure)
     test = _test(seen)
     if test < 1:
         _check_reachable(missing, missed=missed, test=test)
@@ -166,21 +167,21 @@ def exact_sample(population: int, *, missing: int, confidence: float | Fraction,
     def enough(drawn: int) -> bool:
         if test < 1:
             log_miss = imperfect_log_miss(population, defective=missing, drawn=drawn, seen=float(test))
-            if abs(log_miss - log_missed) > _DOUBT_IMPERFECT * max(1.0, abs(log_missed)):
-                return log_miss < log_missed
+            if abs(log_miss - wanted) > _DOUBT_IMPERFECT * max(1.0, abs(wanted)):
+                return log_miss < wanted
             return compare_miss(population, defective=missing, drawn=drawn, seen=test, missed=missed) <= 0
         if drawn + missing > population:
             return True
         log_miss = hypergeometric_log_miss(population, missing, drawn)
-        if abs(log_miss - log_missed) > _DOUBT * abs(log_missed):
-            return log_miss < log_missed
+        if abs(log_miss - wanted) > _DOUBT * abs(wanted):
+            return log_miss < wanted
         few, many = sorted((missing, drawn))
         none_met, all_ways = math.perm(population - many, few), math.perm(population, few)
         return none_met * missed.denominator <= missed.numerator * all_ways
 
     # Jaech's approximation is within one of the answer almost everywhere: gallop from there, then bisect.
     most = population - missing + 1 if test == 1 else population
-    guess = math.ceil((population - (missing - 1) / 2) * -math.expm1(log_missed / missing) / float(test))
+    guess = math.ceil((population - (missing - 1) / 2) * -math.expm1(wanted / missing) / float(test))
     low = high = min(max(guess, 1), most)
     step = 1
     if enough(high):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from weighbridge.errors import InputError
+from weighbridge.planning.chip_run import log_missed
 from weighbridge.planning.items import exact_sample
 from weighbridge.statistics import hypergeometric_miss
 from weighbridge.units import check_count, check_fraction
@@ -12,6 +13,7 @@ from weighbridge.units import check_count, check_fraction
 __all__ = [
     "SegmentPlan",
     "clone_detection",
+    "clone_share",
     "grinding",
     "plan_segments",
     "seed_bits_lost",
@@ -112,7 +114,10 @@ def segments_needed(segments: int, *, forged: int, confidence: float | Fraction,
     """
     sure = check_fraction(confidence, name="confidence")
     if check_count(tries, name="tries", least=1) > 1:
-        miss = -math.expm1(math.log(float(sure)) / tries)
+        # ln(confidence) by ln(1 - p)'s function, which is exact near 1 too.
+        miss = -math.expm1(log_missed(1 - sure) / tries)
+        if miss == 0:
+            raise InputError("seeds are too many for this confidence to compute with", field="tries")
         sure = 1 - Fraction(repr(miss))
     return exact_sample(segments, missing=forged, confidence=sure)
 
@@ -164,10 +169,32 @@ def clone_detection(clones: int, *, inspected: float, copies: int = 2) -> float:
     check_count(copies, name="copies", least=2)
     if not 0 <= inspected <= 1:
         raise InputError(f"{inspected} does not lie in [0, 1]", field="inspected")
-    missed = 1 - inspected
-    # At two copies the difference would cancel for small q.
     if copies == 2:
-        pair = inspected**2
-    else:
-        pair = max(0.0, 1 - missed**copies - copies * inspected * missed ** (copies - 1))
-    return grinding(pair, tries=clones)
+        return grinding(inspected**2, tries=clones)
+    from scipy.special import betainc
+
+    # P(two or more of c): the difference above would cancel for small q.
+    return grinding(float(betainc(2.0, copies - 1.0, inspected)), tries=clones)
+
+
+def clone_share(clones: int, *, confidence: float | Fraction, copies: int = 2) -> float:
+    """Share of all devices to inspect so that two copies of one id are met with the wanted probability.
+
+    Args:
+        clones: K, duplicated ids, at least one.
+        confidence: wanted probability.
+        copies: c, devices with the same id.
+
+    Returns:
+        The smallest q, to double precision; at two copies sqrt(1 - (1 - confidence)^(1/K)).
+
+    Raises:
+        InputError: if an argument is meaningless.
+    """
+    check_count(clones, name="clones", least=1)
+    wanted = float(check_fraction(confidence, name="confidence"))
+    low, high = 0.0, 1.0
+    while low < (middle := (low + high) / 2) < high:
+        enough = clone_detection(clones, inspected=middle, copies=copies) >= wanted
+        low, high = (low, middle) if enough else (middle, high)
+    return high

@@ -3,12 +3,14 @@
 The question is whether the share of unexplained snapshots is p0 (losses that honest operators have) or p1 (what a
 hidden run would leave). Wald's sequential probability ratio test (1945) stops when the likelihood ratio leaves
 (beta / (1 - alpha), (1 - beta) / alpha); the group-sequential plan looks a few times and spends alpha as it goes (Lan
-and DeMets 1983). Their error rates and expected lengths are computed here exactly, by walking the distribution of the
-count from draw to draw: Wald's bounds are approximations, and truncation changes them.
+and DeMets 1983), and beta too if it may accept early (Pampallona, Tsiatis and Kim 2001). Their error rates and expected
+lengths are computed here exactly, by walking the distribution of the count from draw to draw: Wald's bounds are
+approximations, and truncation changes them.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Final, Literal, get_args
@@ -17,12 +19,13 @@ from weighbridge.errors import InputError
 from weighbridge.planning.stop_rule import Look, SequentialPlan, count_after, operating_point
 from weighbridge.units import check_count, check_fraction
 
-__all__ = ["Spending", "fixed_plan", "group_sequential", "spent", "wald"]
+__all__ = ["Spending", "fixed_plan", "group_sequential", "never_accepting", "spent", "wald"]
 
 Spending = Literal["obrien-fleming", "pocock", "linear"]
 """How alpha is spent with the share t of draws made: 2 - 2 Phi(z / sqrt t), alpha ln(1 + (e - 1) t), or alpha t."""
 
 _MOST_DRAWS: Final = 200_000
+_MOST_LOOKS: Final = 200
 _LONGER: Final = 3  # a truncated test runs to this multiple of the fixed sample, unless told otherwise
 
 
@@ -83,38 +86,47 @@ def group_sequential(
     alpha: float | Fraction = 0.05,
     beta: float | Fraction = 0.05,
     spending: Spending = "obrien-fleming",
+    beta_spending: Spending | None = None,
 ) -> SequentialPlan:
     """Returns a plan that looks a few times and raises the alarm as soon as a look's bound is reached.
 
-    At each look the bound is the smallest count whose chance at p0, with those of the looks before, stays within the
-    alpha spent so far: exact, so never above alpha. It accepts at the last look only.
+    At each look the alarm is the smallest count whose chance at p0, with those of the looks before, stays within the
+    alpha spent so far: exact, so never above alpha. Acceptance is the largest count whose chance at p1, with those of
+    the looks before, stays within the beta spent so far. It is not binding: alarms are set as if nobody stopped to
+    accept, so an inspector who goes on nevertheless keeps alpha (:func:`never_accepting`); whoever stops has less.
 
     Args:
         honest: p0, in [0, 1).
         hidden: p1, above p0.
-        looks: how many, evenly over the smallest length whose exact chance of a miss is at most ``beta``; or the
-            draws of each.
+        looks: how many, evenly over the shortest length whose exact chance of a miss is at most ``beta``, looked for
+            in steps of a hundredth; or the draws of each, whatever their chance of a miss.
         alpha: chance of a false alarm at p0.
         beta: chance of a miss at p1.
         spending: how alpha is spent.
+        beta_spending: how beta is spent; if not given, it accepts at the last look only.
 
     Raises:
         InputError: if the arguments are meaningless.
     """
     a, b = _errors(honest, hidden, alpha, beta)
-    if spending not in get_args(Spending):
-        raise InputError(
-            f"{spending!r} is not known", field="spending", mend=f"choose one of {', '.join(get_args(Spending))}"
-        )
+    for name, one in (("spending", spending), ("beta-spending", beta_spending)):
+        if one not in (*get_args(Spending), None) or (one is None and name == "spending"):
+            raise InputError(f"{one!r} is not known", field=name, mend=f"choose one of {', '.join(get_args(Spending))}")
+
+    def grouped(ends: Sequence[int]) -> SequentialPlan:
+        return _grouped(honest, hidden, a, b, ends, spending, beta_spending)
+
+    if (looks if isinstance(looks, int) else len(looks)) > _MOST_LOOKS:
+        raise InputError(f"are more than {_MOST_LOOKS}", field="looks", mend="look less often, or take sequential wald")
     if not isinstance(looks, int):
-        return _grouped(honest, hidden, a, b, [check_count(n, name="looks", least=1) for n in looks], spending)
+        return grouped([check_count(n, name="looks", least=1) for n in looks])
     number = check_count(looks, name="looks", least=1)
     least = max(number, fixed_plan(honest, hidden=hidden, alpha=alpha, beta=beta).most_draws)
     # Counts are whole, so the miss does not fall evenly with the length: step up until it is small enough.
     length = least
     for _ in range(1_000):
         ends = [math.ceil(length * (i + 1) / number) for i in range(number)]
-        plan = _grouped(honest, hidden, a, b, ends, spending)
+        plan = grouped(ends)
         if operating_point(plan, share=hidden).accept <= b:
             return plan
         length += max(1, least // 100)
@@ -127,7 +139,7 @@ def fixed_plan(
     honest: float, *, hidden: float, alpha: float | Fraction = 0.05, beta: float | Fraction = 0.05
 ) -> SequentialPlan:
     """Returns the smallest plan that looks once: n draws, alarm above c unexplained, both errors met exactly."""
-    from scipy.special import bdtr
+    from scipy.special import bdtr, bdtrc
 
     a, b = _errors(honest, hidden, alpha, beta)
     count = 0
@@ -142,7 +154,7 @@ def fixed_plan(
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if bdtr(count, middle, hidden) <= b else (middle, high)
-        if 1 - bdtr(count, high, honest) <= a:
+        if bdtrc(count, high, honest) <= a:
             look = Look(draws=high, accept=count, alarm=count + 1)
             return SequentialPlan(kind="fixed", honest=honest, hidden=hidden, alpha=a, beta=b, looks=(look,))
         count += 1
@@ -159,8 +171,20 @@ def spent(share: float, *, alpha: float, spending: Spending) -> float:
     return alpha * math.log1p((math.e - 1) * share) if spending == "pocock" else alpha * share
 
 
+def never_accepting(plan: SequentialPlan) -> SequentialPlan:
+    """Returns the same plan for an inspector who goes on to the last look unless there is an alarm."""
+    *early, last = plan.looks
+    return replace(plan, looks=(*(replace(look, accept=None) for look in early), last))
+
+
 def _grouped(
-    honest: float, hidden: float, alpha: float, beta: float, ends: Sequence[int], spending: Spending
+    honest: float,
+    hidden: float,
+    alpha: float,
+    beta: float,
+    ends: Sequence[int],
+    spending: Spending,
+    beta_spending: Spending | None,
 ) -> SequentialPlan:
     import numpy as np
 
@@ -168,20 +192,31 @@ def _grouped(
         raise InputError("must rise from look to look", field="looks")
     if ends[-1] > _MOST_DRAWS:
         raise InputError(f"{ends[-1]:,} draws are too many to compute with", field="looks")
-    counts = np.ones(1)
-    before, used = 0, 0.0
-    looks = []
+    # Under p0 only alarms stop: acceptance is not binding. Under p1 both do.
+    counts, missed = np.ones(1), np.ones(1)
+    before, used, let_go = 0, 0.0, 0.0
+    looks: list[Look] = []
     for end in ends:
-        counts = count_after(counts, end - before, honest)
-        before = end
-        allowed = spent(end / ends[-1], alpha=alpha, spending=spending) - used
+        counts, missed = count_after(counts, end - before, honest), count_after(missed, end - before, hidden)
+        before, share = end, end / ends[-1]
+        allowed = spent(share, alpha=alpha, spending=spending) - used
         tail = np.cumsum(counts[::-1])[::-1]  # chance of at least so many, and no alarm before
         over = np.flatnonzero(tail <= allowed)
         # Counts that no honest operator reaches may raise the alarm for free.
         bound = int(over[0]) if len(over) else len(counts)
         used += float(tail[bound]) if bound < len(counts) else 0.0
-        counts = counts[:bound]
-        looks.append(Look(draws=end, accept=bound - 1 if end == ends[-1] else None, alarm=bound))
+        counts, missed = counts[:bound], missed[:bound]
+        accept = bound - 1 if end == ends[-1] else None
+        if beta_spending is not None and accept is None:
+            heads = np.cumsum(missed)
+            within = heads <= spent(share, alpha=beta, spending=beta_spending) - let_go
+            few = min(int(np.count_nonzero(within)), bound) - 1
+            if few >= 0:
+                accept, let_go = few, let_go + float(heads[few])
+                missed[: few + 1] = 0.0
+        looks.append(Look(draws=end, accept=accept, alarm=bound))
+        if accept == bound - 1:
+            break
     return SequentialPlan(kind="group", honest=honest, hidden=hidden, alpha=alpha, beta=beta, looks=tuple(looks))
 
 

@@ -6,6 +6,7 @@ So f must fall with N, or one trigger must stop many chips at once: it is then o
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -13,7 +14,15 @@ from typing import Final
 from weighbridge.errors import InputError
 from weighbridge.units import SECONDS_PER_DAY, check_count, check_fraction, check_quantity
 
-__all__ = ["SnapshotCost", "concentrated_rate", "count_test", "record_bytes", "snapshot_cost", "stall_share"]
+__all__ = [
+    "SnapshotCost",
+    "concentrated_rate",
+    "count_limits",
+    "count_test",
+    "record_bytes",
+    "snapshot_cost",
+    "stall_share",
+]
 
 _DIGEST_BYTES: Final = 32
 
@@ -174,3 +183,31 @@ def count_test(expected: float, *, seen: int) -> tuple[float, float]:
     check_quantity(expected, name="expected")
     check_count(seen, name="seen")
     return float(pdtr(seen, expected)), 1.0 if seen == 0 else float(pdtrc(seen - 1, expected))
+
+
+def count_limits(expected: float, *, alpha: float | Fraction = 0.05) -> tuple[int | None, int]:
+    """Returns the most records that are too few, and the fewest that are too many, each with at most alpha / 2.
+
+    Records are too few for nobody, which is None, where even none at all would not be rare.
+
+    Raises:
+        InputError: if a figure is meaningless.
+    """
+    half = float(check_fraction(alpha, name="alpha")) / 2
+    middle = math.ceil(check_quantity(expected, name="expected"))
+    # Both tails fall away from the middle: step out in doubling strides, then bisect.
+    few = None
+    if count_test(expected, seen=0)[0] <= half:
+        few = _last(0, middle, lambda seen: count_test(expected, seen=seen)[0] <= half)
+    high = middle + 1
+    while count_test(expected, seen=high)[1] > half:
+        high *= 2
+    return few, _last(0, high, lambda seen: count_test(expected, seen=seen)[1] > half) + 1
+
+
+def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """Returns the last number from ``low`` on, where it holds, below ``high``, where it does not."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low

@@ -103,7 +103,7 @@ def plan_snapshots(
     return SnapshotPlan(
         snapshots=needed,
         rate=needed / chip_days,
-        rate_sure=_rate_sure(needed, chip_days=chip_days, confidence=float(sure)),
+        rate_sure=_rate_sure(needed, chip_days=chip_days, alpha=alpha),
         rate_exposure=0.0 if needed == 0 else poisson_upper(unexplained, alpha) / (share * chip_days),
         share=share,
         capacity=capacity,
@@ -147,10 +147,10 @@ def _smallest(enough: Callable[[int], bool], *, above: int) -> int:
     return high
 
 
-def _rate_sure(needed: int, *, chip_days: float, confidence: float) -> float:
+def _rate_sure(needed: int, *, chip_days: float, alpha: float) -> float:
     if needed == 0:
         return 0.0
-    from scipy.special import gammaincinv
+    from scipy.special import gammainccinv
 
-    # P(Poisson(m) >= n) is the regularised lower incomplete gamma function P(n, m).
-    return float(gammaincinv(needed, confidence)) / chip_days
+    # P(Poisson(m) < n) is the regularised upper incomplete gamma function Q(n, m); near 1 only that is exact.
+    return float(gammainccinv(needed, alpha)) / chip_days

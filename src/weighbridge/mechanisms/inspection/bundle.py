@@ -11,7 +11,10 @@ manifest.json      every file above but the close, with its digest; the close si
 """
 
 import hashlib
+import itertools
+import os
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +22,13 @@ from typing import Any, Self
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.certificates import Role
-from weighbridge.evidence.files import open_regular, replace_durably
+from weighbridge.evidence.files import open_regular, replace_durably, sync_directory
 from weighbridge.evidence.jsontext import dump_json, load_json
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.inspection.plan import OPENING, PLAN, Opening, VisitPlan
-from weighbridge.mechanisms.inspection.record import RECORD, VisitRecord
+from weighbridge.mechanisms.inspection.record import RECORD, VisitRecord, is_time
 from weighbridge.mechanisms.inspection.visit import Close, Visit
 
 __all__ = ["CLOSE", "Bundle"]
@@ -33,7 +36,10 @@ __all__ = ["CLOSE", "Bundle"]
 CLOSE = "visit-close"
 _RECORDS = re.compile(r"[0-9]{4,6}\.cose")
 _FILES = re.compile(r"[0-9a-f]{64}")
-_LARGEST = 1 << 31
+_LARGEST = 1 << 31  # bytes of one photograph or listing
+_MOST_FILES = 200_000  # a visit of 5,000 chips with forty records of each
+_MOST_RECORDS = 50_000  # each is verified: a minute
+_PIECE = 1 << 20  # bytes hashed at once
 _CLOSE_FIELDS = frozenset(Close.__dataclass_fields__)
 
 
@@ -62,10 +68,21 @@ class Bundle:
         Raises:
             InputError: it is.
         """
-        path = self.folder / name
-        if path.exists():
+        path, fresh = self.folder / name, self.folder / f".{secrets.token_hex(8)}.new"
+        if path.exists() or path.is_symlink():
             raise InputError("is there already", where=path, mend="what is on record stays as it is")
-        replace_durably(path, raw)
+        try:
+            replace_durably(fresh, raw)
+            try:
+                # A link is refused where a file is: two inspectors who write at once cannot overwrite each other.
+                os.link(fresh, path)
+            except FileExistsError:
+                raise InputError("is there already", where=path, mend="try again: it is another's record") from None
+            except OSError:  # a stick whose file system knows no links
+                fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+        sync_directory(path.parent)
         return path
 
     def keep(self, data: bytes) -> str:
@@ -89,6 +106,16 @@ class Bundle:
             raise EvidenceError("was changed: its digest is another", where=self.folder / "files" / digest)
         return data
 
+    def require(self, digest: str) -> None:
+        """Reads a kept file through, however large.
+
+        Raises:
+            EvidenceError: it is not there, or was changed.
+        """
+        path = self.folder / "files" / digest
+        if not _FILES.fullmatch(digest) or _digest(path) != digest:
+            raise EvidenceError("was changed: its digest is another", where=path)
+
     def visit(self, roots: TrustRoots) -> Visit:
         """Reads and verifies every statement of the visit; the draw's folder is the caller's to check.
 
@@ -102,9 +129,14 @@ class Bundle:
         opened = self._optional("opening.cose", OPENING, roots)
         closed = self._optional("close.cose", CLOSE, roots)
         records = []
-        if not (self.folder / "records").is_dir():
-            raise EvidenceError("has no records/", where=self.folder)
-        for path in sorted((self.folder / "records").iterdir()):
+        for name in ("draw", "records", "files"):
+            path = self.folder / name
+            if path.is_symlink() or not path.is_dir():
+                raise EvidenceError("is no folder of its own", where=path, mend="a visit lies in one folder, whole")
+        paths = sorted(itertools.islice((self.folder / "records").iterdir(), _MOST_RECORDS + 1))
+        if len(paths) > _MOST_RECORDS:
+            raise EvidenceError(f"holds more than {_MOST_RECORDS:,} records", where=self.folder / "records")
+        for path in paths:
             if not _RECORDS.fullmatch(path.name):
                 raise EvidenceError("does not belong here", where=path)
             statement = self._statement(f"records/{path.name}", RECORD, roots)
@@ -127,12 +159,15 @@ class Bundle:
             EvidenceError: something that is neither a plain file nor a folder.
         """
         digests = {}
-        for path in sorted(self.folder.rglob("*")):
+        paths = sorted(itertools.islice(self.folder.rglob("*"), _MOST_FILES + 1))
+        if len(paths) > _MOST_FILES:
+            raise EvidenceError(f"holds more than {_MOST_FILES:,} files", where=self.folder)
+        for path in paths:
             name = path.relative_to(self.folder).as_posix()
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise EvidenceError("is neither a plain file nor a folder", where=path)
             if path.is_file() and name not in ("manifest.json", "close.cose", "close.receipt"):
-                digests[name] = hashlib.sha256(_read(path)).hexdigest()
+                digests[name] = _digest(path)
         return dump_json({"files": digests})
 
     def check_manifest(self, close: Close) -> list[str]:
@@ -163,11 +198,20 @@ class Bundle:
         return found if isinstance(found, list) else []
 
     def _optional(self, name: str, kind: str, roots: TrustRoots) -> Statement | None:
-        return self._statement(name, kind, roots) if (self.folder / name).exists() else None
+        path = self.folder / name
+        return self._statement(name, kind, roots) if path.exists() or path.is_symlink() else None
+
+    @staticmethod
+    def read(raw: bytes, kind: str, roots: TrustRoots) -> Statement:
+        """Returns a statement of a visit, verified.
+
+        Raises:
+            EvidenceError: it does not verify, or is by another than an inspector.
+        """
+        return verify_statement(raw, roots, kind=kind, role=Role.INSPECTOR)
 
     def _statement(self, name: str, kind: str, roots: TrustRoots) -> Statement:
-        raw = _read(self.folder / name, limit=LIMITS.statement_bytes)
-        return verify_statement(raw, roots, kind=kind, role=Role.INSPECTOR)
+        return self.read(_read(self.folder / name, limit=LIMITS.statement_bytes), kind, roots)
 
 
 def _close(statement: Statement) -> Close:
@@ -176,11 +220,25 @@ def _close(statement: Statement) -> Close:
     texts = [payload.get(name) for name in ("visit", "head", "manifest")]
     if set(payload) != _CLOSE_FIELDS or not all(isinstance(text, str) and _FILES.fullmatch(text) for text in texts):
         raise EvidenceError("is no visit's close", where=where)
-    if type(payload["at"]) is not int or type(payload["records"]) is not int:
+    if not is_time(payload["at"]) or type(payload["records"]) is not int:
         raise EvidenceError("has no whole numbers where they belong", where=where)
     if not isinstance(payload["summary"], dict):
         raise EvidenceError("has no summary", where=where, field="summary")
     return Close(**payload)
+
+
+def _digest(path: Path) -> str:
+    found, size = hashlib.sha256(), 0
+    try:
+        with open_regular(path) as file:
+            while piece := file.read(_PIECE):
+                found.update(piece)
+                size += len(piece)
+                if size > _LARGEST:
+                    raise EvidenceError(f"is larger than {_LARGEST} bytes", where=path)
+    except OSError as error:
+        raise EvidenceError(f"cannot be read: {error.strerror}", where=path) from error
+    return found.hexdigest()
 
 
 def _read(path: Path, *, limit: int = _LARGEST) -> bytes:

@@ -1,18 +1,20 @@
 """The agreement's clocks: what was due when, when an alarm was to sound, and whether it was kept.
 
-Scher et al., arXiv 2511.10783: access within 24 hours of a challenge inspection's notice (article X(3)), disputes
-acknowledged within 36 hours and clarified within 5 days (article XI(1)). Alarms for access at 12 and 20 hours are
-ours, as are those a quarter before the end of the others. A refusal is a dispute, from the moment it is on record.
+Scher et al., arXiv 2511.10783: access within 24 hours of a challenge inspection's notice (article X(3)), a site within
+12 hours of an international airport (article V(1)(b)), disputes acknowledged within 36 hours and clarified within 5
+days (article XI(1)). Alarms for access at 12 and 20 hours are ours, as are those a quarter before the end of the
+others. A refusal is a dispute, from the moment it is on record; so is a delay of access, from the moment it was due,
+unless somebody spoke up for the whole site before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from weighbridge.mechanisms.inspection.plan import Opening, VisitPlan
 from weighbridge.mechanisms.inspection.record import VisitRecord
 
-__all__ = ["ACCESS", "ACKNOWLEDGEMENT", "CLARIFICATION", "Clock", "clocks"]
+__all__ = ["ACCESS", "ACKNOWLEDGEMENT", "CLARIFICATION", "REACH", "Clock", "clocks"]
 
 _HOUR: Final = 3_600
 ACCESS: Final = 24 * _HOUR
@@ -21,10 +23,13 @@ ACKNOWLEDGEMENT: Final = 36 * _HOUR
 """Seconds from a dispute to its acknowledgement."""
 CLARIFICATION: Final = 5 * 24 * _HOUR
 """Seconds from a dispute to its clarification."""
+REACH: Final = 12 * _HOUR
+"""Seconds from an international airport to the site."""
 _ALARMS: Final = {
     ACCESS: (12 * _HOUR, 20 * _HOUR),
     ACKNOWLEDGEMENT: (27 * _HOUR,),
     CLARIFICATION: (90 * _HOUR,),
+    REACH: (9 * _HOUR,),
 }
 
 
@@ -59,19 +64,39 @@ class Clock:
         return {**asdict(self), "alarms": list(self.alarms), "state": self.state(now)}
 
 
-def clocks(plan: VisitPlan, opening: Opening | None, records: Sequence[VisitRecord]) -> list[Clock]:
-    """Returns every clock that a visit has started, in the order started."""
+def clocks(plan: VisitPlan, opening: Opening | None, records: Sequence[VisitRecord], *, now: float) -> list[Clock]:
+    """Returns every clock that a visit has started, in the order started.
+
+    Args:
+        plan: the visit's plan.
+        opening: its opening, or None.
+        records: its records, in order.
+        now: Unix seconds; what is overdue then starts the clocks of a dispute.
+    """
     given = [record.at for record in records if record.what == "access"]
     if opening is not None and opening.access_at is not None:
         given.append(opening.access_at)
-    found = [_clock("access to the site", plan.notified_at, ACCESS, min(given, default=None))]
-    for record in records:
-        if record.what not in ("dispute", "refusal"):
-            continue
-        for what, length in (("acknowledgement", ACKNOWLEDGEMENT), ("clarification", CLARIFICATION)):
-            answers = [r.at for r in records if r.what == what and r.details["about"] == record.sequence]
-            name = f"{what} of record {record.sequence} ({record.what})"
-            found.append(_clock(name, record.at, length, min(answers, default=None)))
+    access = _clock("access to the site", plan.notified_at, ACCESS, min(given, default=None))
+    found = [access]
+    if opening is not None and opening.arrived_at is not None:
+        found.append(_clock("the site, from the airport", opening.arrived_at, REACH, opening.at))
+    disputes = [record for record in records if record.what in ("dispute", "refusal")]
+    about_site = {record.sequence for record in disputes if record.item is None}
+    raised = any(record.at <= access.due_at for record in disputes if record.sequence in about_site)
+    if access.state(now) in ("late", "broken") and not raised:
+        found += _answers("the delay of access", access.due_at, about_site, records)
+    for record in disputes:
+        found += _answers(f"record {record.sequence} ({record.what})", record.at, {record.sequence}, records)
+    return found
+
+
+def _answers(name: str, start: int, about: Collection[int], records: Sequence[VisitRecord]) -> list[Clock]:
+    """Returns the two clocks of a dispute; only what was said after the dispute answers it."""
+    found = []
+    for what, length in (("acknowledgement", ACKNOWLEDGEMENT), ("clarification", CLARIFICATION)):
+        said = [r for r in records if r.what == what and r.details["about"] in about]
+        times = [r.at for r in said if r.sequence > r.details["about"] and r.at >= start]
+        found.append(_clock(f"{what} of {name}", start, length, min(times, default=None)))
     return found
 
 

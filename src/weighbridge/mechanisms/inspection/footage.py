@@ -1,9 +1,9 @@
-"""Where recorded footage has gaps or runs over itself."""
+"""Where recorded footage has gaps, runs over itself, or is shown for two times."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["gaps", "overlaps"]
+__all__ = ["gaps", "overlaps", "shown_twice"]
 
 
 def gaps(footage: Sequence[Mapping[str, Any]], *, start: int, end: int) -> list[tuple[int, int]]:
@@ -27,4 +27,19 @@ def overlaps(footage: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
         if part["from"] < covered:
             found.append((part["from"], min(covered, part["to"])))
         covered = max(covered, part["to"])
+    return found
+
+
+def shown_twice(footage: Iterable[tuple[str, Mapping[str, Any]]]) -> set[str]:
+    """Returns the digests of files that are shown for two times, or by two cameras: one of them is a copy.
+
+    Args:
+        footage: pieces of footage, each with its camera; the same piece may be listed again.
+    """
+    seen: dict[str, tuple[object, ...]] = {}
+    found = set()
+    for camera, part in footage:
+        place = (camera, part["from"], part["to"])
+        if seen.setdefault(part["sha256"], place) != place:
+            found.add(part["sha256"])
     return found

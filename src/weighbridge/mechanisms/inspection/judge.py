@@ -3,12 +3,11 @@
 1. ``visit.draw``: the plan lists the items that were drawn, in their order, and the reserves.
 2. ``visit.team``: plan, opening, records and close are by inspectors whom the plan names.
 3. ``visit.chain``: records are numbered without gap, each names the one before; the close counts them.
-4. ``visit.time``: every record lies within the visit, and was signed when it says.
-5. ``visit.clock``: access, acknowledgements and clarifications came in time.
-6. Items and instruments: see :mod:`weighbridge.mechanisms.inspection.judge_items`.
-7. ``visit.item``: a drawn item is verified only if all that was required of it passed. Nothing else makes it so: not
+4. ``visit.time``, ``visit.clock``: see :mod:`weighbridge.mechanisms.inspection.judge_times`.
+5. Items and instruments: see :mod:`weighbridge.mechanisms.inspection.judge_items`.
+6. ``visit.item``: a drawn item is verified only if all that was required of it passed. Nothing else makes it so: not
    a replacement, not a reason, not a close.
-8. ``visit.sample``: how many of the drawn items were verified, and what that bounds.
+7. ``visit.sample``: how many of the drawn items were verified, and what that bounds.
 
 What it cannot show: that an inspector saw what it signed; that a photograph shows the item; when, but for its order
 and the time of the log or beacon, anything happened.
@@ -21,15 +20,12 @@ from typing import Final
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.inspection.clocks import Clock, clocks
 from weighbridge.mechanisms.inspection.judge_items import item_findings, place_findings
+from weighbridge.mechanisms.inspection.judge_times import clock_findings, time_findings
 from weighbridge.mechanisms.inspection.sample import most_defective
 from weighbridge.mechanisms.inspection.visit import Visit, finding
 
-__all__ = ["CLOCK_SKEW", "WRITE_UP", "ItemOutcome", "Judgement", "judge"]
+__all__ = ["ItemOutcome", "Judgement", "judge"]
 
-CLOCK_SKEW: Final = 300
-"""Seconds by which two honest clocks may disagree."""
-WRITE_UP: Final = 12 * 3_600
-"""Seconds after which a record is no longer one of what happened: notes are signed the same day."""
 _CONFIDENCE: Final = 0.95
 
 
@@ -85,8 +81,14 @@ def judge(visit: Visit, *, chip_findings: Sequence[Finding] = (), now: float) ->
         now: the reader's clock, Unix seconds; a closed visit is judged as at its close.
     """
     asked = float(visit.close.at) if visit.close else now
-    due = clocks(visit.plan, visit.opening, [record for record, _ in visit.records])
-    findings = [*_draw(visit), *_team(visit), *_chain(visit), *_times(visit, now), *_clocks(visit, due, asked)]
+    due = clocks(visit.plan, visit.opening, [record for record, _ in visit.records], now=asked)
+    findings = [
+        *_draw(visit),
+        *_team(visit),
+        *_chain(visit),
+        *time_findings(visit, now),
+        *clock_findings(visit, due, asked),
+    ]
     looked_at = [*item_findings(visit), *chip_findings]
     findings += [*looked_at, *place_findings(visit)]
     items = list(_items(visit, looked_at))
@@ -104,7 +106,12 @@ def _draw(visit: Visit) -> Iterator[Finding]:
         yield finding("visit.draw", visit.id, Outcome.FAIL, reason, used=[visit.id, visit.draw])
         return
     reason = f"the plan lists the {len(planned[0])} items drawn and {len(planned[1])} in reserve"
-    yield finding("visit.draw", visit.id, Outcome.PASS, reason, used=[visit.id, visit.draw])
+    known = None
+    if visit.opening is not None and visit.drawn_at is not None:
+        known = (visit.opening.at - visit.drawn_at) / 3_600
+        reason += f"; they were drawn {known:.1f} h before the visit was opened, time to prepare for whoever knew them"
+    unit = None if known is None else "h"
+    yield finding("visit.draw", visit.id, Outcome.PASS, reason, used=[visit.id, visit.draw], figure=known, unit=unit)
 
 
 def _team(visit: Visit) -> Iterator[Finding]:
@@ -144,49 +151,6 @@ def _chain(visit: Visit) -> Iterator[Finding]:
     if not faults:
         reason = f"{len(visit.records)} records follow one another from the opening"
         yield finding("visit.chain", visit.id, Outcome.PASS, reason)
-
-
-def _times(visit: Visit, now: float) -> Iterator[Finding]:
-    first = visit.opening.at if visit.opening else 0
-    last = visit.close.at if visit.close else now
-    faults = 0
-    if visit.close is not None and not first - CLOCK_SKEW <= visit.close.at <= now + CLOCK_SKEW:
-        faults += 1
-        yield finding("visit.time", visit.id, Outcome.FAIL, "the close lies before the opening, or in the future")
-    for record, statement in visit.records:
-        signed = statement.issued_at - record.at
-        reason = None
-        if record.at < first - CLOCK_SKEW:
-            reason = f"lies {first - record.at:.0f} s before the visit was opened"
-        elif record.at > last + CLOCK_SKEW:
-            reason = f"lies {record.at - last:.0f} s after {'its close' if visit.close else 'the present'}"
-        elif not -CLOCK_SKEW <= signed <= WRITE_UP:
-            reason = f"was signed {signed} s after what it tells; {WRITE_UP} s are allowed"
-        elif statement.issued_at > last + CLOCK_SKEW:
-            reason = "was signed after the visit was closed"
-        if reason is not None:
-            faults += 1
-            yield finding(
-                "visit.time", visit.id, Outcome.FAIL, f"record {record.sequence} {reason}", used=[statement.id]
-            )
-    if not faults and visit.opening is not None:
-        yield finding("visit.time", visit.id, Outcome.PASS, "every record lies within the visit")
-
-
-def _clocks(visit: Visit, due: Sequence[Clock], now: float) -> Iterator[Finding]:
-    for clock in due:
-        state = clock.state(now)
-        late = ((clock.met_at if clock.met_at is not None else now) - clock.due_at) / 3_600
-        if state == "kept":
-            outcome, reason = Outcome.PASS, f"{clock.name} came {-late:.1f} h before it was due"
-        elif state == "late":
-            outcome, reason = Outcome.FAIL, f"{clock.name} came {late:.1f} h late"
-        elif state == "broken":
-            outcome, reason = Outcome.FAIL, f"{clock.name} was due {late:.1f} h ago and did not come"
-        else:
-            left = f"had {-late:.1f} h left when the visit was closed" if visit.close else f"is due in {-late:.1f} h"
-            outcome, reason = Outcome.INCONCLUSIVE, f"{clock.name} {left}"
-        yield finding("visit.clock", visit.id, outcome, reason, figure=late, unit="hours late")
 
 
 def _items(visit: Visit, looked_at: Sequence[Finding]) -> Iterator[ItemOutcome]:

@@ -1,51 +1,73 @@
 """What the records say of items, cameras and people.
 
 ``visit.serial``: the number on the item and the one that it tells are those of the frozen list. ``visit.seal``: the
-seal is there, whole and the one expected (the frozen list's ``seal``). ``visit.camera``: footage without gap or
-overlap. ``visit.tamper``, ``visit.refusal``, ``visit.silence``: what was seen or not given. ``visit.replacement``:
-reserves stood in, in their order, for a reason that the plan allows. ``visit.scope``: nothing else was looked at.
+seal is there, whole and the one expected (the frozen list's ``seal``). ``visit.camera``: footage without gap,
+overlap or copy. ``visit.tamper``, ``visit.refusal``, ``visit.silence``: what was seen or not given.
+A serial number or seal that its own inspector takes back as misread shows nothing, for or against.
+``visit.replacement``: reserves stood in, in their order, for a reason that the plan allows. ``visit.scope``: nothing
+else was looked at.
 Seals and tamper signs carry no calibrated weight: they never lower what could be hidden.
 """
 
 from collections.abc import Iterator
 
 from weighbridge.evidence.findings import Finding, Outcome
-from weighbridge.mechanisms.inspection.footage import gaps, overlaps
+from weighbridge.mechanisms.inspection.footage import gaps, overlaps, shown_twice
 from weighbridge.mechanisms.inspection.record import VisitRecord
-from weighbridge.mechanisms.inspection.visit import Visit, finding
+from weighbridge.mechanisms.inspection.visit import CLOCK_SKEW, Visit, finding
 
 __all__ = ["item_findings", "place_findings"]
 
 
 def item_findings(visit: Visit) -> Iterator[Finding]:
     """Yields what serial numbers, seals, tamper signs, refusals and replacements show, by item."""
-    for record, statement in visit.records:
+    taken_back = visit.taken_back()
+    for number, (record, statement) in enumerate(visit.records):
         judged = {"serial": _serial, "seal": _seal, "tamper": _tamper, "refusal": _refusal, "silence": _silence}
         if record.what in judged:
             outcome, reason = judged[record.what](visit, record)
+            used = [statement.id]
+            if number in taken_back:
+                # Not a pass either: who may look until it fits has not looked.
+                later, said = taken_back[number]
+                used.append(said.id)
+                outcome = Outcome.INCONCLUSIVE
+                reason = f"taken back by record {later.sequence} ({later.details['text']}); it told: {reason}"
             subject = record.item or visit.id
-            yield finding(f"visit.{record.what}", subject, outcome, reason, used=[statement.id])
+            yield finding(f"visit.{record.what}", subject, outcome, reason, used=used)
     yield from _replacements(visit)
     yield from _scope(visit)
 
 
 def place_findings(visit: Visit) -> Iterator[Finding]:
-    """Yields what the cameras show."""
-    for record, statement in visit.of("camera"):
-        footage, camera = record.details["footage"], record.details["camera"]
-        missing = gaps(footage, start=record.details["from"], end=record.details["to"])
-        longest = max((end - start for start, end in missing), default=0)
-        doubled = overlaps(footage)
-        if doubled:
+    """Yields what the cameras show: one finding a camera, over all that was recorded of it.
+
+    A gap between two records of one camera is a gap like any other, else footage could be cut by telling it in pieces.
+    """
+    told = visit.of("camera")
+    twice = shown_twice((r.details["camera"], part) for r, _ in told for part in r.details["footage"])
+    for camera in sorted({r.details["camera"] for r, _ in told}):
+        own = [(r, s) for r, s in told if r.details["camera"] == camera]
+        parts = {(p["from"], p["to"], p["sha256"]): p for r, _ in own for p in r.details["footage"]}
+        footage = [parts[key] for key in sorted(parts)]
+        start, end = min(r.details["from"] for r, _ in own), max(r.details["to"] for r, _ in own)
+        missing = gaps(footage, start=start, end=end)
+        longest = max((after - before for before, after in missing), default=0)
+        doubled, copied = overlaps(footage), [p for p in footage if p["sha256"] in twice]
+        ahead = [r for r, s in own if r.details["to"] > s.issued_at + CLOCK_SKEW]
+        if ahead:
+            outcome, reason = Outcome.FAIL, "its footage ends after it was put on record"
+        elif copied:
+            outcome, reason = Outcome.FAIL, f"{len(copied)} pieces of its footage are shown for two times or places"
+        elif doubled:
             outcome, reason = Outcome.FAIL, f"{len(doubled)} spans of its footage overlap"
         elif longest > visit.plan.camera_gap_s:
-            total = sum(end - start for start, end in missing)
+            total = sum(after - before for before, after in missing)
             outcome, reason = Outcome.FAIL, f"{total} s are missing, {longest} s at once"
         else:
-            outcome, reason = Outcome.PASS, f"{len(footage)} pieces cover the time"
-        yield finding(
-            "visit.camera", camera, outcome, reason, figure=float(longest), unit="s, longest gap", used=[statement.id]
-        )
+            outcome, reason = Outcome.PASS, f"{len(footage)} pieces cover the {end - start} s that were asked for"
+        used, unit = [s.id for _, s in own], "s, longest gap"
+        yield finding("visit.camera", camera, outcome, reason, figure=float(longest), unit=unit, used=used)
 
 
 def _serial(visit: Visit, record: VisitRecord) -> tuple[Outcome, str]:

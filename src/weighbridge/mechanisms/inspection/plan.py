@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.statement import Statement
+from weighbridge.mechanisms.inspection.record import is_time
 
 __all__ = ["CHECKS", "MOST_VISITS", "OPENING", "PLAN", "Opening", "VisitPlan", "challenge_nonce"]
 
@@ -35,6 +36,7 @@ class VisitPlan:
         reasons: for which reasons an item may be replaced.
         camera_gap_s: longest gap in footage that is not a finding, seconds.
         visits_this_year: challenge inspections on the territory this year, this one included; None: not of that kind.
+        territory: whose territory, for challenge inspections; the year is the calendar's, UTC, of the notice.
     """
 
     draw: str
@@ -47,6 +49,7 @@ class VisitPlan:
     reasons: tuple[str, ...] = ("destroyed", "in transit", "under repair")
     camera_gap_s: float = 60.0
     visits_this_year: int | None = None
+    territory: str | None = None
 
     def __post_init__(self) -> None:
         _text(self.site, "site")
@@ -59,12 +62,19 @@ class VisitPlan:
                 ):
                     raise InputError("is a list of items, each with its id", where="visit plan", field=name)
         ids = self.ids
+        if len(ids) > _MOST_ITEMS:
+            raise InputError(
+                f"has {len(ids)} items and reserves, and a plan holds {_MOST_ITEMS}",
+                where="visit plan",
+                field="items",
+                mend="draw for each site apart",
+            )
         holds = {
             "draw": _is_digest(self.draw),
-            "notified_at": type(self.notified_at) is int and self.notified_at > 0,
+            "notified_at": is_time(self.notified_at),
             "team": bool(self.team) and all(_is_digest(key) and isinstance(n, str) for key, n in self.team.items()),
             "checks": bool(self.checks) and len(set(self.checks)) == len(self.checks) and set(self.checks) <= {*CHECKS},
-            "items": bool(self.items) and len(ids) <= _MOST_ITEMS and len(set(ids)) == len(ids),
+            "items": bool(self.items) and len(set(ids)) == len(ids),
             "reasons": all(isinstance(reason, str) and reason for reason in self.reasons),
             "camera_gap_s": type(self.camera_gap_s) is float and 0 <= self.camera_gap_s < 1e6,
             "visits_this_year": self.visits_this_year is None or type(self.visits_this_year) is int,
@@ -72,6 +82,14 @@ class VisitPlan:
         for name, good in holds.items():
             if not good:
                 raise InputError("makes no sense in a plan", where="visit plan", field=name)
+        if self.territory is not None:
+            _text(self.territory, "territory")
+        if (self.territory is None) != (self.visits_this_year is None):
+            raise InputError(
+                "a challenge inspection has both a number and a territory, another visit neither",
+                where="visit plan",
+                field="territory",
+            )
         if self.visits_this_year is not None and not 1 <= self.visits_this_year <= MOST_VISITS:
             raise InputError(
                 f"would be visit {self.visits_this_year} this year; a territory has at most {MOST_VISITS}",
@@ -116,6 +134,7 @@ class Opening:
         visit: id of the plan.
         at: Unix seconds.
         access_at: Unix seconds at which access was given; None while it is refused.
+        arrived_at: Unix seconds at which the team left an international airport's gate; None if it came otherwise.
         place: where.
         present: who, on both sides.
         fresh: 32 random bytes, hex: the nonces of all challenges follow from them.
@@ -124,6 +143,7 @@ class Opening:
     visit: str
     at: int
     access_at: int | None
+    arrived_at: int | None = None
     place: str
     present: tuple[str, ...] = field(default=())
     fresh: str
@@ -141,8 +161,8 @@ class Opening:
         """
         payload = _fields(statement, OPENING, set(cls.__dataclass_fields__))
         where = f"opening {statement.id[:16]}"
-        times = [payload["at"], *([] if payload["access_at"] is None else [payload["access_at"]])]
-        if not all(type(time) is int and time > 0 for time in times):
+        times = [payload["at"], *(t for t in (payload["access_at"], payload["arrived_at"]) if t is not None)]
+        if not all(is_time(time) for time in times):
             raise EvidenceError("is not a time in Unix seconds", where=where, field="at")
         texts = [payload["visit"], payload["place"], payload["fresh"]]
         names = payload["present"]

@@ -8,7 +8,7 @@ from typing import Any, Self
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.statement import Statement
 
-__all__ = ["ABOUT_ITEMS", "FORMS", "RECORD", "VisitRecord"]
+__all__ = ["ABOUT_ITEMS", "CORRECTED", "FORMS", "RECORD", "VisitRecord", "is_time"]
 
 RECORD = "visit-record"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -31,8 +31,9 @@ def _digest_or_none(value: object) -> bool:
     return value is None or _digest(value)
 
 
-def _time(value: object) -> bool:
-    return type(value) is int and 0 < value < 1 << 40
+def is_time(value: object) -> bool:
+    """Returns whether a value is a time in whole Unix seconds that a calendar holds (to the year 6325)."""
+    return type(value) is int and 0 < value < 1 << 37
 
 
 def _count(value: object) -> bool:
@@ -47,8 +48,8 @@ def _footage(value: object) -> bool:
     return isinstance(value, list) and all(
         isinstance(part, Mapping)
         and set(part) == {"from", "to", "sha256"}
-        and _time(part["from"])
-        and _time(part["to"])
+        and is_time(part["from"])
+        and is_time(part["to"])
         and part["from"] < part["to"]
         and _digest(part["sha256"])
         for part in value
@@ -61,22 +62,27 @@ FORMS: Mapping[str, Form] = {
     "challenge": {"answer": _digest},
     "readout": {"digest": _digest, "records": _count},
     "seal": {"seal": _text, "found": _text_or_none, "intact": _boolean, "photo": _digest_or_none},
-    "camera": {"camera": _text, "from": _time, "to": _time, "footage": _footage},
+    "camera": {"camera": _text, "from": is_time, "to": is_time, "footage": _footage},
     "tamper": {"sign": _text, "photo": _digest_or_none},
     "refusal": {"of": _text, "by": _text, "reason": _text_or_none},
-    "silence": {"asked": _text, "asked_at": _time},
+    "silence": {"asked": _text, "asked_at": is_time},
     "replacement": {"by": _text, "reason": _text},
     "access": {},
     "dispute": {"text": _text},
     "acknowledgement": {"about": _count},
     "clarification": {"about": _count, "text": _text},
+    "correction": {"about": _count, "text": _text},
     "note": {"text": _text},
 }
-"""Kinds of record, with the fields of each. ``about`` is the number of the record that a dispute began with."""
+"""Kinds of record, with the fields of each. ``about`` is the number of the record that a dispute began with, or that
+its own signer takes back."""
+
+CORRECTED = frozenset({"serial", "seal"})
+"""Kinds that may be taken back: what an inspector reads and types. What others did or refused stays as it is."""
 
 ABOUT_ITEMS = frozenset({"serial", "challenge", "readout", "seal", "replacement"})
-"""Kinds that are always about an item; camera, access, dispute and its answers never are, the rest may be."""
-_ABOUT_NONE = frozenset({"camera", "access", "dispute", "acknowledgement", "clarification"})
+"""Kinds that are always about an item; camera, access, correction, dispute and its answers never are; others may."""
+_ABOUT_NONE = frozenset({"camera", "access", "dispute", "acknowledgement", "clarification", "correction"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +111,7 @@ class VisitRecord:
         where = f"record {self.sequence}"
         if not isinstance(self.what, str) or self.what not in FORMS:
             raise InputError(f"is none of {', '.join(FORMS)}", where=where, field="what")
-        if not _time(self.at):
+        if not is_time(self.at):
             raise InputError("is not a time in whole Unix seconds", where=where, field="at")
         if not _count(self.sequence) or not _digest(self.previous) or not _digest(self.visit):
             raise InputError("has no proper place in the chain", where=where)

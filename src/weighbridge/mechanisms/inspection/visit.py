@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.mechanisms.inspection.plan import Opening, VisitPlan
-from weighbridge.mechanisms.inspection.record import VisitRecord
+from weighbridge.mechanisms.inspection.record import CORRECTED, VisitRecord
 
-__all__ = ["Close", "Visit", "finding"]
+__all__ = ["CLOCK_SKEW", "Close", "Visit", "finding"]
+
+CLOCK_SKEW: Final = 300
+"""Seconds by which two honest clocks may disagree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,7 @@ class Visit:
         close: what it says.
         drawn: what the draw says: ``drawn`` and ``reserves``; None if it is not at hand.
         draw: id of that statement.
+        drawn_at: Unix seconds at which it was signed.
         population: items in the frozen list that was drawn from; None if not known.
     """
 
@@ -58,6 +63,7 @@ class Visit:
     close: Close | None = None
     drawn: Mapping[str, Sequence[str]] | None = None
     draw: str | None = None
+    drawn_at: int | None = None
     population: int | None = None
 
     @property
@@ -65,9 +71,27 @@ class Visit:
         """The plan's statement id, which names the visit."""
         return self.plan_statement.id
 
+    @property
+    def statements(self) -> list[Statement]:
+        """Every statement of the visit, in order: plan, opening, records, close."""
+        told = [self.opening_statement, *(statement for _, statement in self.records), self.close_statement]
+        return [self.plan_statement, *(statement for statement in told if statement is not None)]
+
     def of(self, what: str, item: str | None = None) -> list[tuple[VisitRecord, Statement]]:
         """Returns the records of a kind, of one item if named."""
         return [(r, s) for r, s in self.records if r.what == what and (item is None or r.item == item)]
+
+    def taken_back(self) -> dict[int, tuple[VisitRecord, Statement]]:
+        """Returns the records that take another back, by the number of that: each by the one who had made it."""
+        found: dict[int, tuple[VisitRecord, Statement]] = {}
+        for record, statement in self.of("correction"):
+            about = record.details["about"]
+            if about >= record.sequence or about >= len(self.records):
+                continue
+            other, said = self.records[about]
+            if other.what in CORRECTED and said.identity.key_id == statement.identity.key_id:
+                found.setdefault(about, (record, statement))
+        return found
 
     def replacements(self) -> list[tuple[VisitRecord, Statement, str | None]]:
         """Returns the records of replacements, each with what is wrong with it, or None.
