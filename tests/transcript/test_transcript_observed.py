@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.ledger.audit import audit_run
 from weighbridge.mechanisms.transcript.data_files import DataFiles
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.observing import Observer
@@ -228,6 +229,12 @@ def test_a_module_is_run_as_python_runs_it(bench: Bench) -> None:
     recorded = bench.record("--", "python", "-m", "program.lbfgs")
     assert (recorded.returncode, recorded.stdout) == (0, plain.stdout), recorded.stderr
     assert bench.verify()["transcript.replay"][0] == "pass"
+
+
+def test_the_ledger_covers_nothing_with_it(once: Bench) -> None:
+    audit = audit_run(Transcript.open(once.run, None), {})
+    assert not audit.accepted and audit.replayed_steps == 0
+    assert [(f.check, f.outcome.value) for f in audit.findings] == [("transcript.audit", "inconclusive")]
 
 
 @pytest.mark.parametrize(
