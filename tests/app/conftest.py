@@ -1,13 +1,18 @@
-"""A real browser for pages that compute: Debian's Chromium, headless, offline."""
+"""A real browser for pages that compute: Debian's Chromium, headless, offline; and a report drawn and read back."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+
+from weighbridge.app.page import write_page
+
+from .reports import Page, operator, report
 
 _FLAGS = (
     "--headless",
@@ -40,3 +45,17 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriv
     browser = webdriver.Chrome(options=options, service=Service(driver))
     yield browser, folder / "saved"
     browser.quit()
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Callable[[dict[str, Any]], Page]:
+    def drawn(body: dict[str, Any]) -> Page:
+        write_page(tmp_path / "report.html", body)
+        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+    return drawn
+
+
+@pytest.fixture
+def both() -> dict[str, Any]:
+    return report(operator("Spruce", honest=True), operator("Willow", honest=False))

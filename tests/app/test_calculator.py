@@ -236,6 +236,26 @@ def test_a_hostile_address_gives_sound_settings(browser: Any, folder: Path, addr
     assert_same(shown(browser), calculate(Settings(**settings)))
 
 
+def test_what_an_address_does_not_get_is_said(browser: Any, folder: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    browser.get("about:blank")
+    browser.get((folder / "plan.html").as_uri() + "#chips=1e+07&threshold=-5&years=soon&colour=red&period_days=7")
+    assert_same(shown(browser), calculate(Settings(chips=1e7, threshold=1e20, period_days=7)))
+    note = browser.find_element(By.ID, "replaced")
+    assert note.text == (
+        "Of the address: colour is not known; threshold=-5 became 1.00e20 FLOP; years=soon became 0 years."
+    )
+    browser.find_element(By.ID, "reset").click()
+    assert not note.is_displayed()
+
+
+def test_the_smallest_and_largest_settings_are_the_librarys(browser: Any) -> None:
+    for end in ("least", "most"):
+        settings = {slider.name: getattr(slider, end) for slider in SLIDERS}
+        assert_same(browser.execute_script("return calculate(arguments[0])", settings), calculate(Settings(**settings)))
+
+
 def test_an_impossible_run_says_so(browser: Any, folder: Path) -> None:
     from selenium.webdriver.common.by import By
 

@@ -17,9 +17,10 @@ from weighbridge.app.plan_more_panels import (
     timeliness_panels,
 )
 from weighbridge.app.plan_panels import Panels
+from weighbridge.planning.fleet import Site
 from weighbridge.planning.segments import plan_segments
 from weighbridge.planning.sequential import fixed_plan, group_sequential, wald
-from weighbridge.planning.sites import Site, plan_sites, two_stage_detection
+from weighbridge.planning.sites import plan_sites, two_stage_detection
 from weighbridge.planning.timeliness import plan_timeliness
 
 FLEET = "name,chips,chip_flops,visit_days\nAlpha,20000,1e15,5\nBeta,5000,1e15,3\nDelta,800,1e15,2\n"
@@ -84,7 +85,7 @@ def test_equal_sites_by_the_published_vectors() -> None:
 
 
 def test_a_fleets_sites_are_shown_with_their_chances() -> None:
-    sites = [Site(name=f"s{n}", h100e=100.0 * n, chips=100 * n) for n in range(1, 20)]
+    sites = [Site(name=f"s{n}", chips=100 * n, chip_flops=990e12) for n in range(1, 20)]
     plan = plan_sites(sites, census_above=1000, visits=12, missing=80, within=0.99)
     visited = chart(site_panels(plan), 0).series[0]
     assert len(visited.points) == 19 and visited.dots

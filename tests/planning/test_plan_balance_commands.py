@@ -134,7 +134,7 @@ def test_tables_that_count_nothing_or_twice_are_refused(
     for content, sentence in (
         ("", "is empty; begin with the line"), (f"{header}\n", ": has no "),
         (f"{header}\n{row}\n{row}\n", "'a' is there twice"),
-        (f"{header}\na\n", "line 2: has not as many cells"), (f"{header},{header}\n", "is there twice"),
+        (f"{header}\na\n", "line 2: 1 cells under"), (f"{header},{header}\n", "is given twice"),
     ):  # fmt: skip
         path.write_text(content)
         refusal = refused("balance", *words, str(path))

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from weighbridge.errors import InputError
 from weighbridge.planning.adversary import Looks, best_response
-from weighbridge.planning.best import plan_best
+from weighbridge.planning.best import MOST_SITES, plan_best
 from weighbridge.planning.best_menu import DRAWS, Budget, Effort
-from weighbridge.planning.fleet import MOST_SITES, Site
+from weighbridge.planning.fleet import Site
 
 DAY = 86_400.0
 ONE_DAY: dict[str, Any] = {"days": 1.0}
@@ -114,7 +114,7 @@ def test_equal_to_enumeration_with_freezes() -> None:
                 best = max(best, escapes(np.array([[q], [1 - q]]), reach, np.array([4e20, 1e20]), 1e20))
     assert found.detection == pytest.approx(-math.expm1(-best), abs=2e-3)
     assert found.spent["freezes"] <= 13
-    assert found.promise >= found.detection - 1e-9
+    assert found.most >= found.detection - 1e-9
 
 
 def test_by_hand() -> None:
@@ -172,6 +172,7 @@ def test_more_of_a_resource_never_detects_less(amount: float, more: float, name:
 
 
 @settings(max_examples=15, deadline=None)
+@example(350.0, 3.25, 0.7)  # HiGHS left it undecided before rows were brought to one size
 @given(st.floats(1.0, 400.0), st.floats(0.3, 4.0), st.sampled_from([0.7, 1.4, 6.0]))
 def test_freezes_are_never_overspent_and_every_price_is_given(freezes: float, visits: float, flop: float) -> None:
     found = plan_best(FLEET, flop=flop * 1e20, budget=Budget(visits=visits, freezes=freezes), **ONE_DAY)

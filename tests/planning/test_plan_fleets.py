@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from weighbridge.app.fleet_files import COLUMNS, fleet_csv, read_epoch_clusters, read_fleet
+from weighbridge.app.fleet_files import COLUMNS, fleet_csv, read_epoch_clusters, read_fleet, read_sizes
 from weighbridge.app.plan_commands import app
 from weighbridge.errors import InputError
 
@@ -56,7 +56,7 @@ def test_a_fleet_reads_back_as_written(table: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "column name"),
+        ("", "is empty"),
         ("name,chips,chip_flops\n", "column visit_days"),
         ("name,chips,chip_flops,visit_days\n", "no sites"),
         ("name,name,chips,chip_flops,visit_days\n", "given twice"),
@@ -75,6 +75,10 @@ def test_a_fleet_reads_back_as_written(table: Path, tmp_path: Path) -> None:
         (SITES + '"east,1,1e15,1\n', "CSV"),
         (SITES + "ea\0st,1,1e15,1\n", "zero bytes"),
         (EPOCH, "plan fleet"),
+        (SITES.replace(",", ";"), "separate them by commas"),
+        (SITES.replace(",", "\t"), "separate them by commas"),
+        (SITES + '"ea\nst",1,1e15,1\n', "printable"),
+        (SITES + "east,,1e15,1\n", "line 4: chips"),
     ],
 )
 def test_a_hostile_table_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
@@ -110,7 +114,34 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
             read_fleet(path)
 
 
+def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.csv"
+    for text, encoding in ((SITES, "utf-8-sig"), (SITES.replace("\n", "\r\n"), "utf-8"), (SITES + "\n,,,\n", "utf-8")):
+        path.write_bytes(text.encode(encoding))
+        assert [site.name for site in read_fleet(path)] == ["north", "south"]
+        assert [site.name for site in read_sizes(path)[0]] == ["north", "south"]
+
+
 BEST = ("best", "--days", "30")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "detection"),
+    [
+        ("a,1000,1e15,5\nb,1000,1e15,5\n", ("--limit", "1e24", "--visits", "0"), 0.0),
+        ("a,1000,1e15,5\nb,1000,1e15,5\n", ("--limit", "1e24", "--visits", "100"), 1.0),
+        ("a,1000,1e15,5\n", ("--limit", "1e24", "--visits", "0.25"), 0.25),
+        # A run that fills the fleet to the last FLOP needs both: 1000 chips of 1e15 for 30 days are 2.592e24.
+        ("a,1000,1e15,5\nb,1000,1e15,5\n", ("--limit", "5.184e24", "--visits", "1"), 1.0),
+        ("".join(f"s{i},1000,1e15,5\n" for i in range(50)), ("--limit", "1e24", "--visits", "10"), 0.2),
+    ],
+)
+def test_edges_have_the_right_number(tmp_path: Path, rows: str, options: tuple[str, ...], detection: float) -> None:
+    path = tmp_path / "fleet.csv"
+    path.write_text(SITES.splitlines()[0] + "\n" + rows)
+    found = figures(*BEST, "--fleet", str(path), *options)
+    assert found["detection"] == pytest.approx(detection, abs=1e-3)
+    assert found["detection"] <= found["most"] <= detection + 2e-3
 
 
 def test_best_for_people_and_programs(table: Path) -> None:
@@ -162,8 +193,14 @@ def test_portfolio_for_people_and_programs(table: Path) -> None:
     assert found["inputs"]["tips.chance"]["mark"] == "given"
     assert [line["year"] for line in found["years"]["audited"]] == [0, 1, 2]
     shown = run(*options).stdout
-    for words in ("Regimes", "Piecewise cover", "Years of the treaty", "never lower X"):
+    # Nothing, people, pods and sensors leave all capacity alike, and each is named.
+    for words in ("Regimes", "Piecewise cover", "Years of the treaty", "never lower X", "weakest: largest X"):
         assert words in shown
+    worst = max(regime["hidden"]["high"] for regime in found["regimes"].values())
+    weakest = [name for name, regime in found["regimes"].items() if regime["hidden"]["high"] == worst]
+    assert {"nothing", "people", "watched-pods", "sensors"} <= set(weakest)
+    row = shown[shown.index("weakest: largest X") : shown.index("audited records that")]
+    assert all(name in row for name in weakest)
     named = figures(*PORTFOLIO, "--fleet", str(table), "--limit", "1e24", "--regime", "visits+guarantees")
     assert list(named["regimes"]) == ["visits+guarantees"]
 
@@ -249,7 +286,7 @@ def test_epochs_own_clusters_make_a_fleet_that_can_be_planned(tmp_path: Path) ->
     assert set(COLUMNS) <= set((tmp_path / "fleet.csv").read_text().split("\n")[0].split(","))
     plan = figures(*BEST, "--fleet", str(tmp_path / "fleet.csv"), "--limit", "1e25", "--visits", "40")
     assert plan["detection"] > max(plan["uniform"], plan["by_capacity"])
-    assert plan["detection_bound"] <= plan["detection"] <= plan["promise"] + 1e-9
+    assert plan["detection_bound"] <= plan["detection"] <= plan["most"] + 1e-9
 
 
 def test_the_pages_example(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_equal_sites() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is empty; begin with the line name,h100e"), ("\n\n", "is empty"), ("name,h100e,h100e\nx,1,2\n", "twice"),
+        ("", "is empty; begin with the line name"), ("\n\n", "is empty"), ("name,h100e,h100e\nx,1,2\n", "twice"),
         ("name\nx\n", "no such column"), ("name,h100e\nx\n", "cells"), ("name,h100e\nx,-1\n", "negative"),
         ("\xff", "column"),
     ],

@@ -231,6 +231,13 @@ def test_meaningless_inputs_are_refused(assignment: str, words: str) -> None:
         KNOWN.with_input(assignment)
 
 
+def test_every_input_says_whether_it_is_published_and_an_assumed_one_why() -> None:
+    for mechanism in KNOWN.mechanisms.values():
+        for name, given_ in mechanism.inputs.items():
+            assert given_.mark in ("P", "S", "D", "A"), (mechanism.id, name)
+            assert len(given_.source.split()) >= (3 if given_.mark == "A" else 2), (mechanism.id, name)
+
+
 def edited(change: Any) -> str:
     data = json.loads(resources.files("weighbridge.planning").joinpath("mechanisms.json").read_text())
     change(data)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weighbridge.errors import InputError
+from weighbridge.planning.fleet import Site
 from weighbridge.planning.items import detection
-from weighbridge.planning.sites import Site, frame_counts, inclusion, plan_sites, two_stage_detection
+from weighbridge.planning.sites import frame_counts, inclusion, plan_sites, two_stage_detection
+from weighbridge.planning.timeliness import H100E_FLOPS
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,10 @@ def test_two_stages(
 
 
 def fleet(*sizes: float) -> list[Site]:
-    return [Site(name=f"site {i}", h100e=size, chips=math.ceil(size)) for i, size in enumerate(sizes)]
+    return [
+        Site(name=f"site {i}", chips=math.ceil(size), chip_flops=size * H100E_FLOPS / math.ceil(size))
+        for i, size in enumerate(sizes)
+    ]
 
 
 def test_census_above_and_draw_below() -> None:
@@ -126,7 +131,7 @@ def test_meaningless_plans_are_refused() -> None:
             plan_sites(sites, census_above=50, visits=visits, missing=missing, within=0.9)
     with pytest.raises(InputError, match="visits"):
         two_stage_detection(5, visited=6, site_size=10, missing=1, drawn=1)
-    with pytest.raises(InputError, match="size of x"):
-        Site(name="x", h100e=0.0, chips=1)
+    with pytest.raises(InputError, match="'x': chip_flops"):
+        plan_sites([Site(name="x", chip_flops=0.0, chips=1)], census_above=50, visits=1, missing=1, within=0.9)
     with pytest.raises(InputError, match="too many"):
         inclusion([1.0], visits=2)

@@ -2,16 +2,19 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from weighbridge.app.tables import read_table
 from weighbridge.errors import InputError
-from weighbridge.planning.fleet import MOST_SITES, Site, check_fleet
+from weighbridge.planning.fleet import Site, check_fleet
+from weighbridge.planning.timeliness import H100E_FLOPS
 from weighbridge.units import parse_count, parse_flop_rate, parse_quantity
 
-__all__ = ["ATTRIBUTION", "COLUMNS", "EpochFleet", "fleet_csv", "read_epoch_clusters", "read_fleet"]
+__all__ = ["ATTRIBUTION", "COLUMNS", "EpochFleet", "fleet_csv", "read_epoch_clusters", "read_fleet", "read_sizes"]
 
 COLUMNS: Final = ("name", "chips", "chip_flops", "visit_days", "regime")
 _NEEDED: Final = COLUMNS[:4]
@@ -20,7 +23,6 @@ ATTRIBUTION: Final = (
     "modified: sites without a size left out, chips given in H100 equivalents"
 )
 _EPOCH: Final = ("Name", "Status", "Certainty", "H100 equivalents", "Possible Duplicate")
-_LARGEST_FILE: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ def read_fleet(path: Path) -> tuple[Site, ...]:
         InputError: if the file cannot be read whole, or does not describe a fleet.
     """
     sites = []
-    for line, row in _rows(path, needed=_NEEDED, known=COLUMNS, mend="an Epoch list is read by `plan fleet`"):
+    for line, row in read_table(path, columns=_NEEDED, known=COLUMNS, mend="an Epoch list is read by `plan fleet`"):
         where = f"{path}, line {line}: "
         sites.append(
             Site(
@@ -56,12 +58,64 @@ def read_fleet(path: Path) -> tuple[Site, ...]:
                 regime=row.get("regime", "").strip(),
             )
         )
-        if len(sites) > MOST_SITES:
-            raise InputError(f"has more than {MOST_SITES:,} sites", where=path, mend="join small ones")
     try:
         return check_fleet(sites)
     except InputError as error:
         raise InputError(error.what, where=path, field=error.where or error.field, mend=error.mend) from error
+
+
+def read_sizes(
+    path: Path,
+    *,
+    name: str = "name",
+    size: str = "h100e",
+    chips: str | None = None,
+    only: str | None = None,
+    skip_unsized: bool = False,
+) -> tuple[list[Site], int]:
+    """Reads sites that a table gives by their sizes, or by chips and their rate as :func:`read_fleet` does.
+
+    Args:
+        path: a CSV file with a header line.
+        name: column with the site's name.
+        size: column with its size in H100 equivalents; without it, ``chips`` and ``chip_flops`` give the size.
+        chips: column with its number of chips; the size rounded up if not given.
+        only: ``COLUMN=VALUE``, rows to keep.
+        skip_unsized: leave out rows without a size, instead of refusing the file.
+
+    Returns:
+        The sites, and how many rows were left out for want of a size.
+
+    Raises:
+        InputError: if the file or a cell cannot be used.
+    """
+    column, kept = (only or "").partition("=")[::2]
+    if only is not None and (not column or "=" not in only):
+        raise InputError(f"{only!r} is not COLUMN=VALUE", field="--only", mend="such as Status=Existing")
+    sites, unsized = [], 0
+    for line, row in read_table(path, columns=[name, *([column] if column else [])]):
+        where = f"{path}, line {line}: "
+        if column and row[column].strip() != kept:
+            continue
+        label = " ".join(row[name].split())
+        if size not in row and {"chips", "chip_flops"} <= set(row):
+            count = parse_count(row["chips"], name=f"{where}chips", least=1)
+            rate = parse_flop_rate(row["chip_flops"], name=f"{where}chip_flops")
+            sites.append(Site(name=label, chips=count, chip_flops=rate))
+            continue
+        for needed in (size, chips):
+            if needed is not None and needed not in row:
+                mend = f"columns: {', '.join(row)[:300]}"
+                raise InputError("there is no such column", where=path, field=f"column {needed}", mend=mend)
+        if not row[size].strip() and skip_unsized:
+            unsized += 1
+            continue
+        h100e = parse_quantity(row[size], name=f"{where}{size}")
+        count = math.ceil(h100e if chips is None else parse_quantity(row[chips], name=f"{where}{chips}"))
+        sites.append(Site(name=label, chips=count, chip_flops=h100e * H100E_FLOPS / count))
+    if not sites:
+        raise InputError("has no sites", where=path, mend="check --only and the columns")
+    return sites, unsized
 
 
 def read_epoch_clusters(
@@ -83,7 +137,7 @@ def read_epoch_clusters(
         InputError: if the file is not such a list.
     """
     sites, names, left_out = list[Site](), dict[str, int](), dict[str, int]()
-    for line, row in _rows(path, needed=_EPOCH, known=None, mend="download 'GPU Clusters' from epoch.ai"):
+    for line, row in read_table(path, columns=_EPOCH, mend="download 'GPU Clusters' from epoch.ai"):
         reason = _why_left_out(row, unlikely=unlikely)
         if reason is None:
             size = parse_quantity(
@@ -124,46 +178,3 @@ def _why_left_out(row: Mapping[str, str], *, unlikely: bool) -> str | None:
     if row.get("Superseded by", "").strip():
         return "superseded by a later phase"
     return None if row["H100 equivalents"].strip() else "no size given"
-
-
-def _rows(
-    path: Path, *, needed: tuple[str, ...], known: tuple[str, ...] | None, mend: str
-) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        if not path.is_file():
-            raise InputError("there is no such file", where=path)
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"is larger than {_LARGEST_FILE} bytes: no table of sites", where=path)
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", where=path) from error
-    if "\0" in text:
-        raise InputError("holds zero bytes: no CSV", where=path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        _check_header(header, path=path, needed=needed, known=known, mend=mend)
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                raise InputError(
-                    f"{len(cells)} cells under {len(header)} columns", where=f"{path}, line {reader.line_num}"
-                )
-            yield reader.line_num, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise InputError(f"is not CSV: {error}", where=f"{path}, line {reader.line_num}") from error
-
-
-def _check_header(
-    header: list[str], *, path: Path, needed: tuple[str, ...], known: tuple[str, ...] | None, mend: str
-) -> None:
-    missing = [name for name in needed if name not in header]
-    if missing:
-        raise InputError("is missing", where=path, field=f"column {missing[0]}", mend=mend)
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise InputError("is given twice", where=path, field=f"column {twice[0]}")
-    strange = [name for name in header if known is not None and name not in known]
-    if strange and known is not None:
-        raise InputError("is not known", where=path, field=f"column {strange[0]!r}", mend=f"known: {', '.join(known)}")

@@ -11,7 +11,8 @@ from weighbridge.app import plan_balance_counts_commands, plan_balance_periods_c
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_balance_panels import measured_panels, pair_panels
-from weighbridge.app.plan_inputs import check_once, read_table
+from weighbridge.app.plan_inputs import check_once
+from weighbridge.app.tables import read_table
 from weighbridge.errors import InputError
 from weighbridge.planning.balance import (
     Consignment,

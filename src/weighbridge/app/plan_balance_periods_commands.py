@@ -9,7 +9,8 @@ import typer
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_balance_panels import period_panels
-from weighbridge.app.plan_inputs import check_once, parse_signed, read_table
+from weighbridge.app.plan_inputs import check_once, parse_signed
+from weighbridge.app.tables import read_table
 from weighbridge.errors import InputError
 from weighbridge.planning.balance import measured_balance
 from weighbridge.planning.cusum import Errors, alarm_level, alarm_power, run_cusum

@@ -10,7 +10,16 @@ from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.fleet_files import ATTRIBUTION, fleet_csv, read_epoch_clusters, read_fleet
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_fleet_panels import best_panels
-from weighbridge.app.rule_options import Limit, limit_from
+from weighbridge.app.rule_options import (
+    CountingOption,
+    DeclaredOption,
+    FormatOption,
+    Limit,
+    LimitOption,
+    RuleOption,
+    RulesOption,
+    limit_from,
+)
 from weighbridge.errors import InputError
 from weighbridge.evidence.files import replace_whole
 from weighbridge.units import (
@@ -43,15 +52,11 @@ def best(
         Path, typer.Option(help="CSV: name, chips, chip_flops, visit_days (inspector-days).", metavar="FILE")
     ],
     days: Annotated[str, typer.Option(help="Length of an inspection period in days.", metavar="DAYS")],
-    limit: Annotated[str | None, typer.Option(help="Threshold in FLOP, or give --rule.", metavar="FLOP")] = None,
-    rule: Annotated[str | None, typer.Option(help="Rule whose threshold and counting apply.", metavar="ID")] = None,
-    counting: Annotated[
-        str | None, typer.Option(help="Counting policy, for a rule that names none.", metavar="ID")
-    ] = None,
-    number_format: Annotated[
-        str, typer.Option("--format", help="Number format of chip_flops.", metavar="FORMAT")
-    ] = "bf16",
-    declared: Annotated[str, typer.Option(help="FLOP declared, counted by the rule's policy.", metavar="FLOP")] = "0",
+    limit: LimitOption = None,
+    rule: RuleOption = None,
+    counting: CountingOption = None,
+    number_format: FormatOption = "bf16",
+    declared: DeclaredOption = "0",
     visits: Annotated[str | None, typer.Option(help="Visits a period, on average.", metavar="COUNT")] = None,
     inspector_days: Annotated[str | None, typer.Option(help="Inspector-days a period.", metavar="DAYS")] = None,
     replay_hours: Annotated[str | None, typer.Option(help="Chip-hours of replay a period.", metavar="HOURS")] = None,
@@ -69,7 +74,7 @@ def best(
         str, typer.Option(help="Chip-hours of replay for each audited record.", metavar="HOURS")
     ] = "0",
     periods: Annotated[str, typer.Option(help="Periods over which the run may be stretched.", metavar="COUNT")] = "1",
-    rules: Annotated[Path | None, typer.Option(help="File with rules of your own.", metavar="FILE")] = None,
+    rules: RulesOption = None,
     picture: Picture = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -192,6 +197,7 @@ def _print(plan: "BestPlan", judged: Limit) -> None:
             ("a hidden run of", format_flop(plan.flop)),
             ("is noticed with at least", format_quantity(plan.detection_bound)),
             ("the best answer found is noticed with", format_quantity(plan.detection)),
+            ("no plan is sure to notice it with more than", format_quantity(plan.most)),
             ("uniform sampling, same budget", format_quantity(plan.uniform)),
             ("chances by capacity, same budget", format_quantity(plan.by_capacity)),
             ("the safest way to hide it", where + (", …" if len(plan.hideouts) > 3 else "")),

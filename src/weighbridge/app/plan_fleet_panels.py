@@ -19,6 +19,7 @@ def best_panels(plan: "BestPlan") -> Panels:
     order = sorted(plan.sites, key=lambda site: (-site.visit, site.name))
     ranks = [float(n) for n in range(1, len(order) + 1)]
     detections = (
+        ("no plan exceeds", plan.most),
         ("best plan, surely", plan.detection_bound),
         ("best plan, best answer found", plan.detection),
         ("in proportion to capacity", plan.by_capacity),

@@ -12,6 +12,7 @@ from weighbridge.app.fleet_files import read_fleet
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_fleet_panels import portfolio_panels
 from weighbridge.app.portfolio_text import (
+    MARKS,
     inputs_of,
     print_groups,
     print_inputs,
@@ -19,7 +20,15 @@ from weighbridge.app.portfolio_text import (
     print_years,
     show_range,
 )
-from weighbridge.app.rule_options import limit_from
+from weighbridge.app.rule_options import (
+    CountingOption,
+    DeclaredOption,
+    FormatOption,
+    LimitOption,
+    RuleOption,
+    RulesOption,
+    limit_from,
+)
 from weighbridge.errors import InputError
 from weighbridge.planning.fleet import Site
 from weighbridge.planning.interval import parse_interval
@@ -47,15 +56,11 @@ def portfolio(
         Path, typer.Option(help="CSV: name, chips, chip_flops, visit_days; regime if you like.", metavar="FILE")
     ],
     days: Annotated[str, typer.Option(help="Length of the period in days.", metavar="DAYS")],
-    limit: Annotated[str | None, typer.Option(help="Threshold in FLOP, or give --rule.", metavar="FLOP")] = None,
-    rule: Annotated[str | None, typer.Option(help="Rule whose threshold and counting apply.", metavar="ID")] = None,
-    counting: Annotated[
-        str | None, typer.Option(help="Counting policy, for a rule that names none.", metavar="ID")
-    ] = None,
-    number_format: Annotated[
-        str, typer.Option("--format", help="Number format of chip_flops.", metavar="FORMAT")
-    ] = "bf16",
-    declared: Annotated[str, typer.Option(help="FLOP declared, counted by the rule's policy.", metavar="FLOP")] = "0",
+    limit: LimitOption = None,
+    rule: RuleOption = None,
+    counting: CountingOption = None,
+    number_format: FormatOption = "bf16",
+    declared: DeclaredOption = "0",
     confidence: Annotated[str, typer.Option(help="1 - alpha of bounds by sampling.", metavar="P")] = "0.95",
     regime: Annotated[
         list[str] | None, typer.Option(help="Regime to compare, or mechanisms joined by +; repeat.", metavar="ID")
@@ -82,7 +87,7 @@ def portfolio(
     progress: Annotated[
         str, typer.Option(help="Factor a year by which a capability's compute falls.", metavar="LOW:HIGH")
     ] = "1",
-    rules: Annotated[Path | None, typer.Option(help="File with rules of your own.", metavar="FILE")] = None,
+    rules: RulesOption = None,
     picture: Picture = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -133,13 +138,14 @@ def portfolio(
                 "regimes": {name: asdict(found) for name, found in covers.items()},
                 "years": {name: [asdict(line) for line in found] for name, found in lines.items()},
                 "inputs": inputs_of(known),
+                "marks": MARKS,
                 "assumptions": list(ASSUMPTIONS),
             }
         )
         return
-    print_regimes(covers, case=case, weakest=weakest)
+    print_regimes(covers, case=case)
     if _PIECEWISE in covers:
-        print_groups(covers[_PIECEWISE])
+        print_groups(covers[_PIECEWISE], case=case)
     if length:
         print_years(lines)
     print_inputs(known)

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs, print_table
+from weighbridge.app.fleet_files import read_sizes
 from weighbridge.app.pictures import Picture, draw
-from weighbridge.app.plan_inputs import check_idle, parse_list, parse_share, read_fleet
+from weighbridge.app.plan_inputs import check_idle, parse_list, parse_share
 from weighbridge.app.plan_more_panels import equal_site_panels, site_panels, timeliness_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.effort import person_days
@@ -135,7 +136,7 @@ def sites(
         )
         return
     check_idle({"--site-size": site_size is not None, "--drawn": drawn is not None}, needs="--sites")
-    frame, unsized = read_fleet(
+    frame, unsized = read_sizes(
         fleet, name=name_column, size=size_column, chips=chips_column, only=only, skip_unsized=skip_unsized
     )
     plan = plan_sites(
@@ -203,7 +204,7 @@ def timeliness(
         named = [(text, parse_quantity(text, name="--sizes")) for text in parse_list(sizes, name="--sizes")]
     else:
         check_idle({"--sizes": sizes != _SIZES}, needs="sites that are not read from --fleet")
-        frame, unsized = read_fleet(fleet, name=name_column, size=size_column, only=only, skip_unsized=skip_unsized)
+        frame, unsized = read_sizes(fleet, name=name_column, size=size_column, only=only, skip_unsized=skip_unsized)
         named = [(site.name, site.h100e) for site in sorted(frame, key=lambda site: -site.h100e)]
     found = [(name, plan_timeliness(size, flop=threshold, chip_flops=rate, period=gap)) for name, size in named]
     draw(picture, timeliness_panels, found, flop=threshold, chip_flops=rate, period=gap)

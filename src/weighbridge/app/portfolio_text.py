@@ -1,7 +1,7 @@
 """Portfolios in words and tables: regimes, piecewise covers, years, and the inputs behind them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -12,7 +12,16 @@ from weighbridge.planning.portfolio import ASSUMPTIONS, Case, Cover
 from weighbridge.planning.treaty_years import TreatyYear
 from weighbridge.units import format_flop, format_quantity
 
-__all__ = ["inputs_of", "print_groups", "print_inputs", "print_regimes", "print_years", "show_range"]
+__all__ = ["MARKS", "inputs_of", "print_groups", "print_inputs", "print_regimes", "print_years", "show_range"]
+
+
+MARKS: Final = {
+    "P": "published",
+    "S": "published, from a secondary source",
+    "D": "derived from published figures",
+    "A": "assumed here, for the reason given: replace it",
+    "given": "yours",
+}
 
 
 def inputs_of(known: Catalogue) -> dict[str, Any]:
@@ -31,10 +40,28 @@ def show_range(interval: Interval) -> str:
 
 
 def _confidence(interval: Interval) -> str:
+    if interval.high == 0:
+        return "none"
     return "no sampling in it" if interval.low == 1 else show_range(interval)
 
 
-def print_regimes(covers: Mapping[str, Cover], *, case: Case, weakest: str) -> None:
+def _verdicts(covers: Mapping[str, Cover]) -> list[tuple[str, str]]:
+    """Returns which regimes reach the rule, which may, which do not, and which leave most, in words."""
+    words = {
+        "yes": "reach it",
+        "depends on the inputs": "reach it for some of the inputs only",
+        "no": "do not reach it",
+    }
+    most = max((cover.hidden.high, cover.hidden.low) for cover in covers.values())
+    found = [
+        (f"{said} (level A)", ", ".join(name for name, cover in covers.items() if cover.reaches == state) or "none")
+        for state, said in words.items()
+    ]
+    weakest = ", ".join(n for n, cover in covers.items() if (cover.hidden.high, cover.hidden.low) == most)
+    return [*found, ("weakest: largest X", weakest)]
+
+
+def print_regimes(covers: Mapping[str, Cover], *, case: Case) -> None:
     """Prints what each regime bounds, and the question."""
     print_table(
         "Regimes",
@@ -67,7 +94,7 @@ def print_regimes(covers: Mapping[str, Cover], *, case: Case, weakest: str) -> N
         pairs=[
             ("X must not exceed", format_flop(case.flop)),
             ("lineages", "add" if case.adds else "do not add: one run at a time"),
-            ("largest X", weakest),
+            *_verdicts(covers),
             *(
                 (f"audited records that {name} needs", f"{found.audits_needed:,}")
                 for name, found in covers.items()
@@ -83,24 +110,26 @@ def print_regimes(covers: Mapping[str, Cover], *, case: Case, weakest: str) -> N
     )
 
 
-def print_groups(cover: Cover) -> None:
-    """Prints the parts of a piecewise cover."""
+def print_groups(cover: Cover, *, case: Case) -> None:
+    """Prints the parts of a piecewise cover; together they may take all of the room below the threshold."""
     print_table(
         "Piecewise cover",
-        columns=["regime", "sites", "capacity", "X at level A", "bounded by", "without effect"],
+        columns=["regime", "sites", "capacity", "X at level A", "of the room", "at C", "bounded by", "without effect"],
         rows=[
             [
                 group.regime,
                 f"{group.sites:,}",
                 format_flop(group.capacity),
                 show_range(group.hidden),
+                show_range(Interval(100 * group.hidden.low / case.flop, 100 * group.hidden.high / case.flop)) + " %",
+                show_range(group.hidden_c),
                 group.by or "nothing",
                 ", ".join(group.idle),
             ]
             for group in cover.groups
         ],
     )
-    typer.echo(f"- weakest: {cover.weakest_group}")
+    typer.echo(f"- weakest piece: {cover.weakest_group}")
 
 
 def print_years(lines: Mapping[str, Sequence[TreatyYear]]) -> None:
@@ -131,7 +160,7 @@ def _state(line: TreatyYear) -> str:
 def print_inputs(known: Catalogue) -> None:
     """Prints every input with where it comes from."""
     print_table(
-        "Inputs (P: paper, S: secondary, D: derived, A: assumed, given: yours)",
+        f"Inputs ({'; '.join(f'{mark}: {words}' for mark, words in MARKS.items())})",
         columns=["input", "range", "mark", "source"],
         rows=[
             [name, show_range(Interval(i["low"], i["high"])), i["mark"], i["source"]]

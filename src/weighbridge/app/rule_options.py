@@ -1,15 +1,34 @@
-"""A limit given as FLOP or as a rule, and chips' rates as that rule counts them: what plans over fleets share."""
+"""A limit as FLOP or as a rule: its options, and chips' rates as that rule counts them; shared by plans over fleets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from weighbridge.errors import InputError
 from weighbridge.planning.fleet import Site
 from weighbridge.rules import load_rules, policy_applies_to_hidden
 from weighbridge.units import parse_flop, parse_quantity
 
-__all__ = ["Limit", "limit_from"]
+__all__ = [
+    "CountingOption",
+    "DeclaredOption",
+    "FormatOption",
+    "Limit",
+    "LimitOption",
+    "RuleOption",
+    "RulesOption",
+    "limit_from",
+]
+
+LimitOption = Annotated[str | None, typer.Option(help="Threshold in FLOP, or give --rule.", metavar="FLOP")]
+RuleOption = Annotated[str | None, typer.Option(help="Rule whose threshold and counting apply.", metavar="ID")]
+CountingOption = Annotated[str | None, typer.Option(help="Counting policy, for a rule that names none.", metavar="ID")]
+FormatOption = Annotated[str, typer.Option("--format", help="Number format of chip_flops.", metavar="FORMAT")]
+DeclaredOption = Annotated[str, typer.Option(help="FLOP declared, counted by the rule's policy.", metavar="FLOP")]
+RulesOption = Annotated[Path | None, typer.Option(help="File with rules of your own.", metavar="FILE")]
 
 # Policies that add up a model's lineage or what was merged into it; so do rules on cumulative training.
 _ADDING = ("eu_guidelines_2025", "ca_sb53")

@@ -16,7 +16,7 @@ from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.draw_evidence import DrawEvidence
 from weighbridge.evidence.draw_form import COMMITMENT, DRAW, FRAME, SHARE, Frame
 from weighbridge.evidence.draw_value import Parties
-from weighbridge.evidence.files import open_regular, replace_durably
+from weighbridge.evidence.files import read_plain, replace_durably
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.population import ITEM_BYTES, Population
 from weighbridge.evidence.receipt import verify_receipt
@@ -70,7 +70,7 @@ def copy_draw(folder: Path, target: Path) -> None:
     for path in (folder / "population.json", *statements, *receipts):
         if path.is_symlink() or path.exists():
             try:
-                replace_durably(target / path.name, _read(path, _LIST_BYTES))
+                replace_durably(target / path.name, read_plain(path, limit_bytes=_LIST_BYTES))
             except OSError as error:
                 raise InputError(f"cannot be written: {error.strerror}", where=target / path.name) from error
 
@@ -89,14 +89,16 @@ def load_parties(folder: Path, roots: TrustRoots) -> tuple[list[Statement], dict
         raise InputError(f"holds more than {_MOST_STATEMENTS} statements", where=folder)
     found, times = [], {}
     for path in files:
-        statement = verify_statement(_read(path, LIMITS.statement_bytes), roots)
+        statement = verify_statement(read_plain(path, limit_bytes=LIMITS.statement_bytes), roots)
         allowed = DRAW_ROLES.get(statement.kind)
         if allowed is None or statement.role not in allowed:
             raise EvidenceError(f"is a {statement.kind} by {statement.issuer}, {statement.role}", where=path)
         found.append(statement)
         receipt = path.with_suffix(".receipt")
         if receipt.is_file():
-            verified = verify_receipt(statement.raw, _read(receipt, LIMITS.receipt_bytes), roots.log_key)
+            verified = verify_receipt(
+                statement.raw, read_plain(receipt, limit_bytes=LIMITS.receipt_bytes), roots.log_key
+            )
             times[statement.id] = verified.integrated_at
     return found, times
 
@@ -119,7 +121,7 @@ def load_draw(folder: Path, roots: TrustRoots, *, log: Sequence[tuple[Statement,
     file = folder / "population.json"
     # No more than the frozen list can take: what somebody put in its place is not read through first.
     limit = min(_LIST_BYTES, (Frame.from_statement(frames[0]).size + 1) * (ITEM_BYTES + 1))
-    population = Population.from_json(_read(file, limit), where=file) if file.is_file() else None
+    population = Population.from_json(read_plain(file, limit_bytes=limit), where=file) if file.is_file() else None
     evidence = DrawEvidence(
         frame=frames[0],
         population=population,
@@ -135,14 +137,3 @@ def load_draw(folder: Path, roots: TrustRoots, *, log: Sequence[tuple[Statement,
     allowed = [(s, time) for s, time in log if s.role in DRAW_ROLES.get(s.kind, ())]
     logged = {s.id: time for s, time in allowed}
     return replace(evidence, logged_at={**times, **logged}, log=[s for s, _ in allowed])
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with open_regular(path) as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise EvidenceError(f"cannot be read: {error.strerror}", where=path) from error
-    if len(data) > limit:
-        raise EvidenceError(f"is larger than {limit} bytes", where=path)
-    return data

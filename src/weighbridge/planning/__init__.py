@@ -9,6 +9,7 @@ from weighbridge.planning.chip_forms import ChipForms, every_form, in_form
 from weighbridge.planning.chip_run import ChipRun
 from weighbridge.planning.chips import ChipPlan, plan_chips
 from weighbridge.planning.cusum import alarm_level, alarm_power, run_cusum
+from weighbridge.planning.fleet import Site
 from weighbridge.planning.items import ItemPlan, plan_items, repeat_draws
 from weighbridge.planning.segments import (
     clone_detection,
@@ -18,7 +19,7 @@ from weighbridge.planning.segments import (
     segments_needed,
 )
 from weighbridge.planning.sequential import fixed_plan, group_sequential, wald
-from weighbridge.planning.sites import Site, plan_sites, two_stage_detection
+from weighbridge.planning.sites import plan_sites, two_stage_detection
 from weighbridge.planning.snapshot_cost import concentrated_rate, snapshot_cost
 from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots, replay_share
 from weighbridge.planning.stop_rule import operating_point

@@ -7,9 +7,9 @@ HiGHS; its duals are the resources' shadow prices.
 
 Exact: the adversary's answer, and the plan wherever each way fits one site, for then a way's chance of being met is
 linear in q. Where a run must be spread, -ln(1 - D) is convex in q and is replaced by its tangent at the last plan,
-which never promises too much; the plan is then a local optimum. Modes are a menu (``DRAWS``); chances mix them.
-Budgets hold on average over the draw. Freezes are fixed before the draw, so they are paid at every site that could be
-looked at so deeply: with a budget of freezes the programme is mixed-integer.
+which never promises too much; branch and bound (:mod:`weighbridge.planning.best_bound`) finds better plans and a figure
+that no plan exceeds. Modes are a menu (``DRAWS``); chances mix them. Budgets hold on average over the draw. Freezes are
+fixed before the draw, so they are paid at every site that could be looked at so deeply.
 """
 
 import math
@@ -20,12 +20,13 @@ from typing import Final
 import numpy as np
 
 from weighbridge.errors import InputError
+from weighbridge.planning.best_bound import bracket
 from weighbridge.planning.best_game import Game
 from weighbridge.planning.best_menu import Budget, Effort, Reading, build_menu, limits_of
 from weighbridge.planning.fleet import Site, check_fleet
 from weighbridge.units import check_count, check_quantity
 
-__all__ = ["ASSUMPTIONS", "BestPlan", "Hideout", "SitePlan", "plan_best"]
+__all__ = ["ASSUMPTIONS", "MOST_SITES", "BestPlan", "Hideout", "SitePlan", "plan_best"]
 
 ASSUMPTIONS: Final = (
     "the adversary knows every chance in the plan, not the draw; it works at full utilisation",
@@ -35,6 +36,8 @@ ASSUMPTIONS: Final = (
     "budgets hold on average over the draw; freezes are paid in full",
     "hidden work lies in chips that the fleet lists",
 )
+MOST_SITES: Final = 2_000
+"""Sites that a plan weighs one by one, in half a minute or so; public lists of clusters hold under a thousand."""
 _UNUSED: Final = 1e-7
 _MOST_CELLS: Final = 20_000
 _ROUNDING: Final = 1e-9
@@ -82,8 +85,7 @@ class BestPlan:
         detection: chance that the run is noticed under the best answer that the search found.
         detection_bound: no answer has a lower chance: the figure to rely on; equal to ``detection`` where the search
             was complete, which it is for all but large fleets with runs that must be spread.
-        promise: what the programme promised against the answers it knew, with freezes relaxed; the difference to
-            ``detection`` is what more rounds, or finer depths of freezing, could still bring.
+        most: no plan from this menu of depths detects more, whatever its chances: a bound that always holds.
         uniform: detection if every site has the same chance and look, the best such plan within the same budget.
         by_capacity: the same with chances in proportion to capacity.
         sites: the plan, in the fleet's order.
@@ -98,7 +100,7 @@ class BestPlan:
 
     detection: float
     detection_bound: float
-    promise: float
+    most: float
     uniform: float
     by_capacity: float
     sites: tuple[SitePlan, ...]
@@ -135,8 +137,10 @@ def plan_best(
         raise InputError(
             f"{periods:,} periods of {len(fleet):,} sites are too many", field="periods", mend="plan longer periods"
         )
+    if len(fleet) > MOST_SITES:
+        raise InputError(f"has {len(fleet):,} sites, more than {MOST_SITES:,}", field="fleet", mend="join small ones")
     limits = limits_of(budget)
-    menu = build_menu(fleet, days=days, flop=flop, effort=effort)
+    menu = build_menu(fleet, days=days, flop=flop, effort=effort, limits=limits)
     capacity = np.array([site.capacity(days) for site in fleet])
     if capacity.sum() * periods < flop * (1 - _ROUNDING):
         raise InputError(
@@ -145,14 +149,15 @@ def plan_best(
             mend="nothing needs inspecting; or give more periods, or a smaller run",
         )
     game = Game(menu=menu, capacity=capacity, flop=flop, periods=periods, limits=limits)
-    plan = game.solve()
+    found = bracket(game, start=game.solve().chances)
+    plan = game.polished(found.best)
     answer = game.answer(plan.chances)
     alone = game.looks(plan.chances).seen(np.minimum(capacity, flop))
     freezes = game.freezes(plan.chances)
     return BestPlan(
         detection=float(-np.expm1(-answer.loss)),
         detection_bound=float(-np.expm1(-answer.bound)),
-        promise=float(-np.expm1(-max(plan.promise, answer.loss))),
+        most=max(found.most, float(-np.expm1(-answer.loss))),
         uniform=-math.expm1(-game.loss(game.in_proportion(np.ones(len(fleet))))),
         by_capacity=-math.expm1(-game.loss(game.in_proportion(capacity / capacity.max()))),
         sites=tuple(

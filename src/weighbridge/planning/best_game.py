@@ -1,5 +1,7 @@
 """Cutting planes for the best plan: the programme proposes, the adversary answers, until neither is surprised."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 
 from weighbridge.planning.adversary import Array, Looks, Response, best_response
 from weighbridge.planning.best_menu import Menu
-from weighbridge.planning.best_programme import Chords, Solution, Ways, choose_depths, solve_programme
+from weighbridge.planning.best_programme import Chords, Solution, Ways, solve_programme
 
 __all__ = ["Game"]
 
@@ -17,6 +19,9 @@ _ROWS_A_ROUND: Final = 12
 _MOST_CLIMBS: Final = 12
 _CLOSE: Final = 1e-7
 _RISE: Final = 1e-5
+_NOTHING: Final = 1e-6
+_MORE: Final = 1e-3
+"""Share of a resource by which it is raised to see what more of it brings."""
 _SMALL_FLEET: Final = 40
 """Sites times periods up to which the adversary's answers are enumerated one by one."""
 
@@ -51,35 +56,74 @@ class Game:
         """Returns the freezes that each site must have had, for the deepest look it may get."""
         return np.asarray(np.max(np.where(chances > _CLOSE, self.menu.freezes, 0.0), axis=1), dtype=np.float64)
 
+    def affords(self, chances: Array) -> bool:
+        """Returns whether the freezes that the plan needs, paid in full, are within the limit."""
+        return float(self.freezes(chances).sum()) <= self.limits.get("freezes", np.inf) * (1 + _CLOSE)
+
     def solve(self) -> Solution:
-        """Returns the best plan found; where freezes are limited, depths are settled first and then held."""
+        """Returns a good plan; where freezes are limited, as many per FLOP everywhere."""
         even, by_size = np.ones(len(self.capacity)), self.capacity / self.capacity.max()
         start = max(self.in_proportion(even), self.in_proportion(by_size), key=self.loss)
-        relaxed = self._improve(start)
         if "freezes" not in self.limits:
-            return relaxed
-        depths = [self._even_depths()]
-        if len(self.capacity) * self.periods <= _SMALL_FLEET:
-            every = Chords(flop=self.flop, periods=self.periods)
-            depths.append(
-                choose_depths(self.menu, capacity=self.capacity, limits=self.limits, against=every, at=relaxed.chances)
-            )
+            return self._improve(start)
+        plans, depths = [Solution(chances=start, prices={}, promise=self.loss(start))], self._even_depths()
+        if depths.any():
+            plans.append(self._holding(depths)._improve(start * depths))
+        return max(plans, key=lambda plan: self.loss(plan.chances))
+
+    def polished(self, chances: Array) -> Solution:
+        """Returns the plan, or a better one from the same depths; looks no deeper than they need be; with prices."""
+        plan = self._climbed(chances)
+        if "freezes" in self.limits:
+            # The programme pays freezes in proportion to chances: what it finds is priced, but cannot be afforded.
+            relaxed, held = plan.prices, self._holding(self._paid(chances))
+            plan = held._climbed(chances) if held.menu.worth.any() else self._known(chances)
+            plan = replace(plan, prices={**relaxed, **plan.prices})
+        plan = replace(plan, prices={name: self._upward(plan, name) for name in plan.prices})
+        return replace(plan, chances=self._no_deeper(plan.chances))
+
+    def _upward(self, plan: Solution, name: str) -> float:
+        """Returns what a little more of a resource brings: at a corner the dual may hold for less of it only."""
+        if not self.small or name == "freezes" or self.limits[name] == 0:
+            return plan.prices[name]
+        game = self._holding(self._paid(plan.chances))
+        if not game.menu.worth.any():
+            return 0.0
+        more = _MORE * self.limits[name]
+        gained = replace(game, limits={**game.limits, name: self.limits[name] + more})._climbed(plan.chances)
+        # Detection's own difference, in units of -ln(miss) at the plan as all prices are: exact where it is linear.
+        return max(0.0, -math.expm1(self.loss(plan.chances) - self.loss(gained.chances))) / more
+
+    def _holding(self, depths: NDArray[np.bool_]) -> "Game":
+        """Returns the game with looks of these depths, whose freezes are paid."""
+        if "freezes" not in self.limits:
+            return self
         others = {name: limit for name, limit in self.limits.items() if name != "freezes"}
-        held = [
-            replace(self, menu=replace(self.menu, worth=allowed), limits=others)._improve(start * allowed)
-            for allowed in depths
-            if allowed.any()
-        ]
-        held.append(self._priced(Solution(chances=start, prices={}, promise=self.loss(start))))
-        best = max(held, key=lambda plan: self.loss(plan.chances))
-        prices = best.prices | {"freezes": relaxed.prices["freezes"]}
-        return replace(best, prices=prices, promise=max(relaxed.promise, best.promise))
+        return replace(self, menu=replace(self.menu, worth=depths), limits=others)
+
+    def _paid(self, chances: Array) -> NDArray[np.bool_]:
+        """Returns the looks whose freezes the plan pays anyway."""
+        return np.asarray(self.menu.worth & (self.menu.freezes <= self.freezes(chances)[:, None]), dtype=np.bool_)
+
+    def _known(self, chances: Array) -> Solution:
+        return Solution(chances=chances, prices={}, promise=self.loss(chances))
+
+    def _no_deeper(self, chances: Array) -> Array:
+        """Returns the plan with all looks cut to the smallest depth of the menu that detects as much."""
+        loss = self.loss(chances)
+        for depth in range(chances.shape[1]):
+            cut = np.where(np.arange(chances.shape[1]) < depth, chances, 0.0)
+            cut[:, depth] = chances[:, depth:].sum(axis=1)
+            if self.loss(cut) >= loss - _NOTHING:
+                return cut
+        return chances
 
     def _even_depths(self) -> NDArray[np.bool_]:
         """Returns the looks allowed when every site is frozen as often per FLOP hidden there, as far as freezes go."""
         share = np.minimum(1.0, self.flop / self.capacity)[:, None]
         reach = np.where(self.menu.worth, self.menu.reach * share, np.inf)
-        shallower = np.concatenate([np.full((len(share), 1), -np.inf), reach[:, :-1]], axis=1)
+        upto = np.maximum.accumulate(np.where(self.menu.worth, reach, -np.inf), axis=1)
+        shallower = np.concatenate([np.full((len(share), 1), -np.inf), upto[:, :-1]], axis=1)
         for depth in np.unique(reach[np.isfinite(reach)])[::-1]:
             allowed = self.menu.worth & (shallower < depth)
             if np.max(np.where(allowed, self.menu.freezes, 0.0), axis=1).sum() <= self.limits["freezes"]:
@@ -120,23 +164,27 @@ class Game:
 
     def _improve(self, start: Array) -> Solution:
         """Climbs from a plan: first against chords, then, for small fleets, against the adversary's own answers."""
-        plans = [Solution(chances=start, prices={}, promise=self.loss(start))]
+        plans = [self._known(start)]
         for at in (np.zeros_like(start), start):
             plans.extend(self._climb(at))
         best = max(plans, key=lambda plan: self.loss(plan.chances))
-        if len(self.capacity) * self.periods <= _SMALL_FLEET:
-            plans.extend(self._surprised(best.chances))
+        return self._best([*plans, *self._surprised(best.chances)]) if self.small else self._best(plans)
+
+    def _climbed(self, start: Array) -> Solution:
+        """Climbs from a plan alone, and prices what it reaches, by the programme at it if it came from none."""
+        plans = self._surprised(start) if self.small else self._climb(start)
+        best = self._best([self._known(start), *plans])
+        return best if best.prices else replace(best, prices=plans[-1].prices)
+
+    def _best(self, plans: Sequence[Solution]) -> Solution:
         losses = [self.loss(plan.chances) for plan in plans]
         # Of equal plans the last: its duals were taken at itself.
-        chosen = [plan for plan, loss in zip(plans, losses, strict=True) if loss >= max(losses) - _CLOSE][-1]
-        return self._priced(chosen)
+        return [plan for plan, loss in zip(plans, losses, strict=True) if loss >= max(losses) - _CLOSE][-1]
 
-    def _priced(self, plan: Solution) -> Solution:
-        """Returns the plan with duals, if it came from no programme: those of the programme at itself."""
-        if plan.prices:
-            return plan
-        at_itself = self._programme(Chords(flop=self.flop, periods=self.periods), at=plan.chances)
-        return replace(plan, prices=at_itself.prices)
+    @property
+    def small(self) -> bool:
+        """Whether the fleet is small enough for the adversary's answers one by one, and for branch and bound."""
+        return len(self.capacity) * self.periods <= _SMALL_FLEET
 
     def _climb(self, at: Array) -> list[Solution]:
         """Tangents at the last plan, over and over: what they promise is kept, so that it only rises."""
@@ -153,20 +201,23 @@ class Game:
         """Adds the adversary's answers to the ways known until none surprises: the double oracle."""
         plans, ways = list[Solution](), [self.answer(at).hidden]
         for _ in range(_MOST_ROUNDS):
-            found = self._programme(Ways(hidden=ways), at=at)
+            found = self._programme(Ways(flop=self.flop, hidden=ways), at=at)
             plans.append(found)
             answer = self.answer(found.chances)
-            news = self._surprises(found, answer)
-            if not news and np.abs(found.chances - at).max() < _CLOSE:
-                break
+            news = self.surprises(found, answer)
             ways.extend(news)
+            if news:
+                continue
+            # Only now do tangents move: they promise no more than the truth, so that each move is a rise.
+            if np.abs(found.chances - at).max() < _CLOSE:
+                break
             at = found.chances
         return plans
 
     def _programme(self, against: Ways | Chords, *, at: Array) -> Solution:
         return solve_programme(self.menu, capacity=self.capacity, limits=self.limits, against=against, at=at)
 
-    def _surprises(self, found: Solution, answer: Response) -> list[Array]:
+    def surprises(self, found: Solution, answer: Response) -> list[Array]:
         """Returns the best answer, and further ones on other sites, as far as they beat what was promised."""
         ways, used = list[Array](), np.zeros(len(self.capacity), dtype=bool)
         while answer.loss < found.promise - _CLOSE and len(ways) < _ROWS_A_ROUND:

@@ -8,7 +8,7 @@ linear form of Table 1, which never promises more than Eq. 1.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, get_args
 
@@ -28,7 +28,7 @@ Reading = Literal["records", "chips"]
 DRAWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 """Records or chips drawn at one look; chances may mix two."""
 
-# A look that misses hidden work with less than e^-24 needs no deeper one.
+# A look that misses hidden work with less than e^-24 needs no deeper one, if a site hides the whole run or nothing.
 _DEEP_ENOUGH: Final = 24.0
 
 
@@ -73,7 +73,7 @@ class Menu:
     Attributes:
         draws: records or chips drawn.
         reach: expected incriminating records if all of the site's time were hidden.
-        worth: looks worth having; the others only repeat a smaller one.
+        worth: looks worth having; the others only repeat one that is as deep, or cost as much as a deeper one.
         costs: by resource, what one look costs; freezes are not among them.
         freezes: freezes that the site must have had for such a look to be possible.
     """
@@ -103,8 +103,10 @@ def limits_of(budget: Budget) -> dict[str, float]:
     return limits
 
 
-def build_menu(fleet: Sequence[Site], *, days: float, flop: float, effort: Effort) -> Menu:
-    """Returns what may be drawn at each site, with costs.
+def build_menu(
+    fleet: Sequence[Site], *, days: float, flop: float, effort: Effort, limits: Collection[str] = ()
+) -> Menu:
+    """Returns what may be drawn at each site, with costs, of which those in ``limits`` count.
 
     Raises:
         InputError: if the effort is meaningless.
@@ -122,17 +124,25 @@ def build_menu(fleet: Sequence[Site], *, days: float, flop: float, effort: Effor
         freezes = np.broadcast_to(chips * rate * days, draws.shape).copy()
     shallower = np.concatenate([np.zeros((len(fleet), 1)), reach[:, :-1]], axis=1)
     visit_days = np.array([[site.visit_days] for site in fleet])
-    return Menu(
-        draws=draws,
-        reach=reach,
-        worth=(reach > shallower) & (shallower * share < _DEEP_ENOUGH),
-        costs={
-            "visits": np.ones_like(draws),
-            "inspector_days": visit_days + draws * effort.days_per_draw,
-            "replay_chip_hours": audits * effort.replay_per_audit,
-        },
-        freezes=freezes,
-    )
+    costs = {
+        "visits": np.ones_like(draws),
+        "inspector_days": visit_days + draws * effort.days_per_draw,
+        "replay_chip_hours": audits * effort.replay_per_audit,
+    }
+    worth = reach > shallower
+    if all(site.capacity(days) >= flop for site in fleet):
+        worth &= shallower * share < _DEEP_ENOUGH
+    limited = [cost for name, cost in (costs | {"freezes": freezes}).items() if name in limits]
+    return Menu(draws=draws, reach=reach, worth=worth & ~_outdone(worth, limited), costs=costs, freezes=freezes)
+
+
+def _outdone(worth: NDArray[np.bool_], costs: Sequence[Array]) -> NDArray[np.bool_]:
+    """Returns the looks beside which a deeper one costs no more."""
+    outdone = np.zeros_like(worth)
+    for mode in range(worth.shape[1] - 1):
+        dearer = np.any([cost[:, mode + 1 :] > cost[:, mode, None] for cost in costs], axis=0)
+        outdone[:, mode] = np.any(worth[:, mode + 1 :] & ~dearer, axis=1)
+    return outdone
 
 
 def _check(effort: Effort) -> None:

@@ -18,18 +18,21 @@ from weighbridge.errors import WeighbridgeError
 from weighbridge.planning.adversary import Array
 from weighbridge.planning.best_menu import Menu
 
-__all__ = ["Chords", "Solution", "Ways", "choose_depths", "solve_programme"]
+__all__ = ["Chords", "Rows", "Solution", "Ways", "levels", "solve_programme", "try_programme"]
 
 # Tangents to -ln(1 - D) are taken no steeper than this: beyond it a programme loses its digits.
 _SUREST_TANGENT: Final = 1 - 1e-6
-_INTEGER_SECONDS: Final = 20.0
-_INTEGER_GAP: Final = 1e-4
+_INFEASIBLE: Final = 2
+_METHODS: Final = ("highs", "highs-ds", "highs-ipm")
+"""One after the other: of a programme that one leaves undecided, another finds the solution."""
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ways:
-    """Known ways to hide the run: FLOP at each site, one array a way."""
+    """Known ways to hide a run of ``flop`` FLOP: FLOP at each site over all periods, one array a way."""
 
+    flop: float
     hidden: Sequence[Array]
 
 
@@ -39,6 +42,23 @@ class Chords:
 
     flop: float
     periods: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Any other linear rows: theirs @ y <= gain @ q + least, with variables y >= 0 of which goal @ y is maximised.
+
+    Attributes:
+        gain: one row for each row, one column for each look worth having.
+        least: the constant part.
+        theirs: coefficients of y.
+        goal: what is maximised.
+    """
+
+    gain: Any
+    least: Array
+    theirs: Array
+    goal: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,42 +88,48 @@ def solve_programme(
         against: the adversary.
         at: plan at which the tangents of -ln(1 - D) are taken.
     """
+    found = try_programme(menu, capacity=capacity, limits=limits, against=against, at=at)
+    if found is None:
+        raise WeighbridgeError("the plan's linear programme has no solution")
+    return found
+
+
+def try_programme(
+    menu: Menu,
+    *,
+    capacity: Array,
+    limits: dict[str, float],
+    against: Ways | Chords | Rows,
+    at: Array,
+    paid: NDArray[np.bool_] | None = None,
+) -> Solution | None:
+    """Returns the same, against rows too, with the freezes of the looks ``paid`` paid in full; None if nothing fits."""
     from scipy.optimize import linprog
+    from scipy.sparse import diags_array
 
     form = _form(menu, capacity=capacity, limits=limits, against=against, at=at)
-    result = linprog(-form.goal, A_ub=form.matrix, b_ub=form.most, bounds=form.bounds, method="highs")
-    if result.status != 0 or result.x is None:
+    bounds = form.bounds
+    if paid is not None and "freezes" in limits:
+        looks = len(form.cells[0])
+        bounds[looks : 2 * looks] = [(float(whole), 1.0) for whole in paid[form.cells]]
+    # Freezes count in thousands where chances count in shares: each row is brought to the same size.
+    sizes = np.asarray(abs(form.matrix).max(axis=1).todense(), dtype=np.float64).reshape(-1)
+    scale = 1.0 / np.where(sizes > 0, sizes, 1.0)
+    matrix, most = diags_array(scale) @ form.matrix, scale * form.most
+    for method in _METHODS:
+        result = linprog(-form.goal, A_ub=matrix, b_ub=most, bounds=bounds, method=method)
+        if result.status == _INFEASIBLE:
+            return None
+        if result.status == 0 and result.x is not None:
+            break
+    else:
         raise WeighbridgeError(f"the plan's linear programme was not solved: {result.message}")
+    prices = -np.asarray(result.ineqlin.marginals) * scale
     return Solution(
         chances=form.chances(result.x),
-        prices={n: max(0.0, -float(d)) for n, d in zip(form.names, result.ineqlin.marginals, strict=False)},
+        prices={n: max(0.0, float(price)) for n, price in zip(form.names, prices, strict=False)},
         promise=float(form.goal @ result.x),
     )
-
-
-def choose_depths(
-    menu: Menu, *, capacity: Array, limits: dict[str, float], against: Ways | Chords, at: Array
-) -> NDArray[np.bool_]:
-    """Returns which looks each site's freezes shall allow: the programme with whole depths, mixed-integer."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    form = _form(menu, capacity=capacity, limits=limits, against=against, at=at)
-    looks = len(form.cells[0])
-    whole = np.zeros(len(form.goal), dtype=np.int64)
-    whole[looks : 2 * looks] = 1
-    result = milp(
-        -form.goal,
-        constraints=LinearConstraint(form.matrix, ub=form.most),
-        bounds=Bounds(*np.array(form.bounds).T),
-        integrality=whole,
-        options={"time_limit": _INTEGER_SECONDS, "mip_rel_gap": _INTEGER_GAP},
-    )
-    if result.x is None:
-        raise WeighbridgeError(f"the plan's integer programme was not solved: {result.message}")
-    allowed = np.zeros_like(menu.worth)
-    allowed[form.cells] = result.x[looks : 2 * looks] > 0.5
-    # A depth is paid only together with all shallower ones.
-    return np.asarray(np.logical_and.accumulate(allowed, axis=1), dtype=np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +150,7 @@ class _Form:
         return found
 
 
-def _form(menu: Menu, *, capacity: Array, limits: dict[str, float], against: Ways | Chords, at: Array) -> _Form:
+def _form(menu: Menu, *, capacity: Array, limits: dict[str, float], against: Ways | Chords | Rows, at: Array) -> _Form:
     from scipy.sparse import block_array, coo_array, eye_array
 
     rows, columns = np.nonzero(menu.worth)
@@ -139,7 +165,8 @@ def _form(menu: Menu, *, capacity: Array, limits: dict[str, float], against: Way
     if "freezes" in limits:
         # A look needs the freezes of its depth: the chances of looks as deep or deeper stay below `possible`.
         possible, names = looks, ("freezes", *names)
-        before = np.where(columns > 0, menu.freezes[rows, columns - 1], 0.0)
+        same = np.concatenate([[False], rows[1:] == rows[:-1]])
+        before = np.where(same, np.roll(menu.freezes[rows, columns], 1), 0.0)
         further = coo_array((menu.freezes[rows, columns] - before)[None, :])
         deeper = _same_site_and_deeper(rows, depths=menu.worth.shape[1])
         blocks = [[None, further, None], *blocks, [deeper, -eye_array(looks), None]]
@@ -168,19 +195,38 @@ def _same_site_and_deeper(rows: NDArray[np.intp], *, depths: int) -> Any:
     return coo_array((np.ones(len(cells[0])), cells), shape=(len(rows), len(rows)))
 
 
-def _adversary(menu: Menu, *, capacity: Array, against: Ways | Chords, at: Array) -> tuple[Any, Array, Any, Array]:
+def _adversary(
+    menu: Menu, *, capacity: Array, against: Ways | Chords | Rows, at: Array
+) -> tuple[Any, Array, Any, Array]:
     """Returns the adversary's rows: what chances gain, the constant part, its own variables, and their goal."""
     from scipy.sparse import coo_array, eye_array, hstack
 
     rows, columns = np.nonzero(menu.worth)
+    if isinstance(against, Rows):
+        return coo_array(against.gain), against.least, coo_array(against.theirs), against.goal
     if isinstance(against, Ways):
-        gain, least = _tangents(menu.reach, share=np.array(against.hidden) / capacity, at=at)
+        full, times, rest = levels(against, capacity=capacity)
+        one, constant = _tangents(menu.reach, share=(full / capacity)[None], at=at)
+        gain, least = _tangents(menu.reach, share=rest / capacity, at=at)
+        gain, least = gain + times[:, :, None] * one, least + times * constant
         return coo_array(gain[:, rows, columns]), least.sum(axis=1), coo_array(np.ones((len(gain), 1))), np.ones(1)
     most = np.minimum(capacity, against.flop)
     gain, least = _tangents(menu.reach, share=(most / capacity)[None], at=at)
     own = coo_array((gain[0, rows, columns], (rows, np.arange(len(rows)))), shape=(len(capacity), len(rows)))
     theirs = hstack([coo_array((most / against.flop)[:, None]), -eye_array(len(capacity))])
     return own, least[0], theirs, np.concatenate([[1.0], np.full(len(capacity), -float(against.periods))])
+
+
+def levels(ways: Ways, *, capacity: Array) -> tuple[Array, Array, Array]:
+    """Returns the most FLOP of the run that one period of each site takes; by way, periods so filled, and the rest.
+
+    -ln(1 - D) is concave in what is hidden, so a site's periods are filled one after the other.
+    """
+    full = np.minimum(capacity, ways.flop)
+    hidden = np.array(ways.hidden)
+    times = np.floor(hidden / full + _ROUNDING)
+    rest = hidden - times * full
+    return full, times, np.where(rest > _ROUNDING * full, rest, 0.0)
 
 
 def _tangents(reach: Array, *, share: Array, at: Array) -> tuple[Array, Array]:

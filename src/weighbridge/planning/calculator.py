@@ -18,108 +18,6 @@ _DAYS_PER_YEAR: Final = 365.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slider:
-    """One setting that can be moved.
-
-    Attributes:
-        name: the field of :class:`Settings`.
-        label: in words.
-        unit: as printed behind the value.
-        least: smallest value.
-        most: largest value.
-        default: value at first.
-        logarithmic: whether equal ways are equal factors.
-    """
-
-    name: str
-    label: str
-    unit: str
-    least: float
-    most: float
-    default: float
-    logarithmic: bool
-
-
-SLIDERS: Final = (
-    Slider(name="chips", label="Chips in the fleet", unit="chips", least=1e2, most=1e8, default=1e5, logarithmic=True),
-    Slider(name="chip_flops", label="One chip", unit="FLOP/s", least=1e13, most=1e17, default=1e15, logarithmic=True),
-    Slider(name="utilisation", label="Utilisation", unit="", least=0.05, most=1.0, default=1.0, logarithmic=False),
-    Slider(
-        name="threshold",
-        label="Threshold of one run",
-        unit="FLOP",
-        least=1e20,
-        most=1e29,
-        default=1e25,
-        logarithmic=True,
-    ),
-    Slider(name="run_days", label="Length of the run", unit="days", least=1, most=730, default=30, logarithmic=True),
-    Slider(
-        name="period_days",
-        label="Between two inspections",
-        unit="days",
-        least=1,
-        most=365,
-        default=30,
-        logarithmic=True,
-    ),
-    Slider(name="confidence", label="Confidence", unit="", least=0.5, most=0.999, default=0.9, logarithmic=False),
-    Slider(name="rate", label="Freezes of a chip", unit="a day", least=1e-4, most=100.0, default=0.1, logarithmic=True),
-    Slider(
-        name="freeze_seconds",
-        label="Length of a freeze",
-        unit="s",
-        least=0.01,
-        most=100.0,
-        default=1.6,
-        logarithmic=True,
-    ),
-    Slider(name="inspectors", label="Inspectors", unit="people", least=0.1, most=1e4, default=30, logarithmic=True),
-    Slider(
-        name="chips_per_inspector",
-        label="Chips an inspector reads",
-        unit="a year",
-        least=10,
-        most=1e6,
-        default=1000,
-        logarithmic=True,
-    ),
-    Slider(
-        name="inspector_cost",
-        label="Cost of an inspector",
-        unit="USD a year",
-        least=1e4,
-        most=1e7,
-        default=3e5,
-        logarithmic=True,
-    ),
-    Slider(
-        name="progress",
-        label="Compute for the same capability falls by",
-        unit="times a year",
-        least=1.0,
-        most=10.0,
-        default=3.0,
-        logarithmic=True,
-    ),
-    Slider(name="years", label="Years from now", unit="years", least=0.0, most=10.0, default=0.0, logarithmic=False),
-)
-"""Shavit's footnote 5 has 1,000 chips a year for an inspector; cost and progress are examples to be moved."""
-
-ASSUMPTIONS: Final = (
-    "every chip of the fleet is known, may be drawn, and is as likely as another; colluding fleets count as one",
-    "a chip whose record is missing, unreadable or unexplained counts as caught",
-    "records are read honestly: chips' firmware and keys hold (trust level A)",
-    "the first half of a run does not incriminate: halve the threshold to keep it (Shavit 2023, footnote 3)",
-    "worst case: the run is stretched over ever fewer chips and ever more periods; splitting it never helps it",
-    "X with all records read is the exposure form at no unexplained record; with a share read, the form for work"
-    " packed onto the fewest chips",
-    "algorithmic progress divides the threshold that matters; it is a guess, and yours to set",
-    "the chips of one run stop together whenever one of them is frozen",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What can be set; units as in :data:`SLIDERS`."""
 
@@ -146,6 +44,67 @@ class Settings:
                 raise InputError(
                     f"{value:g} does not lie between {slider.least:g} and {slider.most:g}", field=slider.name
                 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slider:
+    """One setting that can be moved.
+
+    Attributes:
+        name: the field of :class:`Settings`.
+        label: in words.
+        unit: as printed behind the value.
+        least: smallest value.
+        most: largest value.
+        default: value at first.
+        logarithmic: whether equal ways are equal factors.
+    """
+
+    name: str
+    label: str
+    unit: str
+    least: float
+    most: float
+    default: float
+    logarithmic: bool
+
+
+def _slider(name: str, label: str, unit: str, *, least: float, most: float, logarithmic: bool) -> Slider:
+    start = float(getattr(Settings, name))
+    return Slider(name=name, label=label, unit=unit, least=least, most=most, default=start, logarithmic=logarithmic)
+
+
+SLIDERS: Final = (
+    _slider("chips", "Chips in the fleet", "chips", least=1e2, most=1e8, logarithmic=True),
+    _slider("chip_flops", "One chip", "FLOP/s", least=1e13, most=1e17, logarithmic=True),
+    _slider("utilisation", "Utilisation", "", least=0.05, most=1.0, logarithmic=False),
+    _slider("threshold", "Threshold of one run", "FLOP", least=1e20, most=1e29, logarithmic=True),
+    _slider("run_days", "Length of the run", "days", least=1, most=730, logarithmic=True),
+    _slider("period_days", "Between two inspections", "days", least=1, most=365, logarithmic=True),
+    _slider("confidence", "Confidence", "", least=0.5, most=0.999, logarithmic=False),
+    _slider("rate", "Freezes of a chip", "a day", least=1e-4, most=100.0, logarithmic=True),
+    _slider("freeze_seconds", "Length of a freeze", "s", least=0.01, most=100.0, logarithmic=True),
+    _slider("inspectors", "Inspectors", "people", least=0.1, most=1e4, logarithmic=True),
+    _slider("chips_per_inspector", "Chips an inspector reads", "a year", least=10, most=1e6, logarithmic=True),
+    _slider("inspector_cost", "Cost of an inspector", "USD a year", least=1e4, most=1e7, logarithmic=True),
+    _slider(
+        "progress", "Compute for the same capability falls by", "times a year", least=1.0, most=10.0, logarithmic=True
+    ),
+    _slider("years", "Years from now", "years", least=0.0, most=10.0, logarithmic=False),
+)
+"""Shavit's footnote 5 has 1,000 chips a year for an inspector; cost and progress are examples to be moved."""
+
+ASSUMPTIONS: Final = (
+    "every chip of the fleet is known, may be drawn, and is as likely as another; colluding fleets count as one",
+    "a chip whose record is missing, unreadable or unexplained counts as caught",
+    "records are read honestly: chips' firmware and keys hold (trust level A)",
+    "the first half of a run does not incriminate: halve the threshold to keep it (Shavit 2023, footnote 3)",
+    "worst case: the run is stretched over ever fewer chips and ever more periods; splitting it never helps it",
+    "X with all records read is the exposure form at no unexplained record; with a share read, the form for work"
+    " packed onto the fewest chips",
+    "algorithmic progress divides the threshold that matters; it is a guess, and yours to set",
+    "the chips of one run stop together whenever one of them is frozen",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,29 +11,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from weighbridge.errors import InputError
+from weighbridge.planning.fleet import Site, check_site
 from weighbridge.planning.items import detection, exact_sample
 from weighbridge.units import check_count, check_quantity
 
-__all__ = ["Site", "SitePlan", "SiteVisit", "frame_counts", "inclusion", "plan_sites", "two_stage_detection"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """A place with chips.
-
-    Attributes:
-        name: what it is called.
-        h100e: its size in H100 equivalents.
-        chips: its chips, from which a draw within the site is made.
-    """
-
-    name: str
-    h100e: float
-    chips: int
-
-    def __post_init__(self) -> None:
-        check_quantity(self.h100e, name=f"size of {self.name}")
-        check_count(self.chips, name=f"chips of {self.name}", least=1)
+__all__ = ["SitePlan", "SiteVisit", "frame_counts", "inclusion", "plan_sites", "two_stage_detection"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +125,7 @@ def plan_sites(
         raise InputError("there are no sites", field="sites")
     check_quantity(census_above, name="census-above", positive=False)
     check_count(missing, name="missing", least=1)
-    ordered = sorted(sites, key=lambda site: (-site.h100e, site.name))
+    ordered = sorted(map(check_site, sites), key=lambda site: (-site.h100e, site.name))
     large = [site for site in ordered if site.h100e > census_above]
     small = ordered[len(large) :]
     left = check_count(visits, name="visits") - len(large)

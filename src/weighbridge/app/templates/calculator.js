@@ -70,12 +70,20 @@ function valueAt(slider, position) {
 const settings = {};
 for (const slider of DATA.sliders) settings[slider.name] = slider.default;
 
+let replaced = []; // what the address asked for and did not get, in words
+
 function fromAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
+  const known = DATA.sliders.map((slider) => slider.name);
+  replaced = [...new Set(given.keys())].filter((name) => !known.includes(name)).map((name) => name + " is not known");
   for (const slider of DATA.sliders) {
-    const text = given.get(slider.name), value = Number(text);
+    // A plus sign in an address is a space: 1e+08 arrives as "1e 08".
+    const text = given.get(slider.name), value = Number((text ?? "").replace(/e (?=[0-9])/i, "e"));
     const sound = text !== null && text.trim() !== "" && Number.isFinite(value);
     settings[slider.name] = sound ? Math.min(slider.most, Math.max(slider.least, value)) : slider.default;
+    if (text !== null && !(sound && settings[slider.name] === value)) {
+      replaced.push(slider.name + "=" + text + " became " + figure(settings[slider.name], slider.unit));
+    }
   }
 }
 
@@ -204,6 +212,9 @@ function show() {
     cell.textContent = figure(outcome[row.name], row.unit);
     cell.dataset.value = outcome[row.name] === null ? "" : String(outcome[row.name]);
   }
+  const other = document.getElementById("replaced");
+  other.hidden = replaced.length === 0;
+  other.textContent = "Of the address: " + replaced.map((words) => words.slice(0, 80)).join("; ").slice(0, 600) + ".";
   const note = document.getElementById("impossible");
   note.hidden = outcome.share <= 1;
   note.textContent = "The run is impossible: in this time it needs " + figure(outcome.share, "") +
@@ -254,6 +265,7 @@ function savePng() {
 for (const slider of DATA.sliders) {
   document.getElementById(slider.name).addEventListener("input", (event) => {
     settings[slider.name] = valueAt(slider, Number(event.target.value));
+    replaced = [];
     toAddress();
     show();
   });
@@ -266,6 +278,7 @@ document.getElementById("save-svg").addEventListener("click", () =>
 document.getElementById("save-png").addEventListener("click", savePng);
 document.getElementById("reset").addEventListener("click", () => {
   for (const slider of DATA.sliders) settings[slider.name] = slider.default;
+  replaced = [];
   toAddress();
   show();
 });

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.certificates import Role
-from weighbridge.evidence.files import open_regular, replace_durably, sync_directory
+from weighbridge.evidence.files import open_regular, read_plain, replace_durably, sync_directory
 from weighbridge.evidence.jsontext import dump_json, load_json
 from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.statement import Statement, verify_statement
@@ -101,7 +101,7 @@ class Bundle:
         """
         if not _FILES.fullmatch(digest):
             raise EvidenceError("is no digest", where=digest[:80])
-        data = _read(self.folder / "files" / digest)
+        data = read_plain(self.folder / "files" / digest, limit_bytes=_LARGEST)
         if hashlib.sha256(data).hexdigest() != digest:
             raise EvidenceError("was changed: its digest is another", where=self.folder / "files" / digest)
         return data
@@ -177,7 +177,7 @@ class Bundle:
             EvidenceError: the manifest itself cannot be read.
         """
         path = self.folder / "manifest.json"
-        signed = _read(path)
+        signed = read_plain(path, limit_bytes=_LARGEST)
         if hashlib.sha256(signed).hexdigest() != close.manifest:
             return ["manifest.json is not the one that the close signs"]
         listed = load_json(signed, where=str(path)).get("files")
@@ -194,7 +194,7 @@ class Bundle:
         path = self.folder / "findings.json"
         if not path.is_file():
             return None
-        found = load_json(_read(path), where=str(path)).get("findings")
+        found = load_json(read_plain(path, limit_bytes=_LARGEST), where=str(path)).get("findings")
         return found if isinstance(found, list) else []
 
     def _optional(self, name: str, kind: str, roots: TrustRoots) -> Statement | None:
@@ -211,7 +211,7 @@ class Bundle:
         return verify_statement(raw, roots, kind=kind, role=Role.INSPECTOR)
 
     def _statement(self, name: str, kind: str, roots: TrustRoots) -> Statement:
-        return self.read(_read(self.folder / name, limit=LIMITS.statement_bytes), kind, roots)
+        return self.read(read_plain(self.folder / name, limit_bytes=LIMITS.statement_bytes), kind, roots)
 
 
 def _close(statement: Statement) -> Close:
@@ -239,14 +239,3 @@ def _digest(path: Path) -> str:
     except OSError as error:
         raise EvidenceError(f"cannot be read: {error.strerror}", where=path) from error
     return found.hexdigest()
-
-
-def _read(path: Path, *, limit: int = _LARGEST) -> bytes:
-    try:
-        with open_regular(path) as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise EvidenceError(f"cannot be read: {error.strerror}", where=path) from error
-    if len(data) > limit:
-        raise EvidenceError(f"is larger than {limit} bytes", where=path)
-    return data
