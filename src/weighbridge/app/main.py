@@ -32,7 +32,9 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.add_typer(chip_commands.app, name="chip", help="Chips: run a command under watch, verify its records.")
-    app.add_typer(transcript_commands.app, name="transcript", help="Transcripts of training runs: show, verify.")
+    app.add_typer(
+        transcript_commands.app, name="transcript", help="Transcripts of training runs: list, show, query, verify."
+    )
     app.add_typer(log_commands.app, name="log", help="The transparency log: show, verify, prove, export, keep.")
     app.add_typer(registry_commands.app, name="registry", help="The directory of chips and its findings.")
     app.add_typer(plan_commands.app, name="plan", help="How much to look at, where and when, and what it would catch.")
