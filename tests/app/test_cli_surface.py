@@ -86,6 +86,7 @@ EXPECTED = {
     "weighbridge registry import": "FILE --db --key --roots --json",
     "weighbridge registry show": "CHIP --db --roots --at --json",
     "weighbridge registry sign": "STEP --chip --key --out --party --to --from --at --serial --location",
+    "weighbridge transcript diff": "RUN OTHER --segment --other-segment --json",
     "weighbridge transcript export": "RUN --anchor --out --key --roots --json",
     "weighbridge transcript list": "FOLDER --roots --json",
     "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",

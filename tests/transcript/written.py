@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.environment import CodeTree
 
 RUN = "ab" * 32
 
@@ -74,7 +75,7 @@ def contents(**parts: Any) -> dict[str, Any]:
     array = {"format": "|u1", "shape": [60, 9], "path": "/data/corpus.npy"}
     return {
         "data": {"root": "dd" * 32, "arrays": {"data": array}, "single": True},
-        "code": {"digest": "cc" * 32, "root": "/program"},
+        "code": {"digest": CodeTree(Path(), {}).digest.hex(), "root": "/program"},
         "config": {"width": 16},
         "environment": {"threads": 1, "variables": {}},
         "program": {"arguments": ["/program/train.py"], "directory": "/program"},

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["print_json", "print_pairs", "print_table"]
+__all__ = ["plain_text", "print_json", "print_pairs", "print_table"]
 
 
 def print_json(data: Mapping[str, Any]) -> None:
@@ -34,5 +34,10 @@ def print_pairs(title: str, *, pairs: Sequence[tuple[str, str]], notes: Sequence
         typer.echo(f"- {note}")
 
 
+def plain_text(text: str) -> str:
+    """Returns text on one line in which nothing can steer a terminal: characters that would are replaced."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def _plain(cell: str) -> str:
-    return escape("".join(character if character.isprintable() else "\ufffd" for character in cell))
+    return escape(plain_text(cell))

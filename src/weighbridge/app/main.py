@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from weighbridge.app.console import plain_text
 from weighbridge.errors import WeighbridgeError
 
 __all__ = ["build", "main"]
@@ -33,7 +34,9 @@ def build() -> typer.Typer:
     )
     app.add_typer(chip_commands.app, name="chip", help="Chips: run a command under watch, verify its records.")
     app.add_typer(
-        transcript_commands.app, name="transcript", help="Transcripts of training runs: list, show, query, verify."
+        transcript_commands.app,
+        name="transcript",
+        help="Transcripts of training runs: list, show, query, diff, export, verify.",
     )
     app.add_typer(log_commands.app, name="log", help="The transparency log: show, verify, prove, export, keep.")
     app.add_typer(registry_commands.app, name="registry", help="The directory of chips and its findings.")
@@ -51,7 +54,8 @@ def main() -> None:
     try:
         build()()
     except WeighbridgeError as error:
-        print(f"weighbridge: {error}", file=sys.stderr)
+        # The sentence may quote what somebody else wrote: a folder's name, a field of a journal.
+        print(f"weighbridge: {plain_text(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(141)

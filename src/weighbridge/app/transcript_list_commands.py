@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-from weighbridge.app.console import print_json, print_table
+from weighbridge.app.console import plain_text, print_json
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.listing import BINDINGS, Entry, list_runs
 from weighbridge.units import format_bytes
 
 __all__ = ["mount"]
-
-_COLUMNS = ["folder", "begun (UTC)", "steps", "segments", "ended", "bound", "freezes", "on disk"]
 
 
 def mount(app: typer.Typer) -> None:
@@ -45,10 +43,14 @@ def list_(
             }
         )
         return
-    print_table(f"runs in {folder}: {len(runs)}", columns=_COLUMNS, rows=[_cells(entry) for entry in runs])
-    if others:
-        rows = [[entry.name, entry.kind, entry.fault] for entry in others]
-        print_table("not listed", columns=["name", "what", "why"], rows=rows)
+    cells = [_cells(entry) for entry in runs]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if not runs:
+        typer.echo("no runs")
+    for entry in others:
+        typer.echo(f"{plain_text(entry.name)}  {entry.kind.upper()}: {plain_text(entry.fault)}")
     if any(entry.binding != "unsigned" for entry in runs) and roots is None:
         typer.echo("- no signature was checked: name trust roots with --roots")
     for word in (word for word in BINDINGS if any(entry.binding == word for entry in runs)):
@@ -77,14 +79,15 @@ def _as_dict(entry: Entry) -> dict[str, object]:
 
 
 def _cells(entry: Entry) -> list[str]:
-    again = entry.trained - entry.steps
-    return [
+    again, segments = entry.trained - entry.steps, entry.segments
+    more = [f"{segments} segments"] * (segments > 1) + [f"{again} steps again"] * (again > 0) + ["torn"] * entry.torn
+    cells = [
         entry.name,
         entry.begun_at,
-        f"{entry.steps} of {entry.planned}" + (f" (+{again} again)" if again > 0 else ""),
-        str(entry.segments),
-        entry.ended + (", torn" if entry.torn else ""),
-        entry.binding + (", verified" if entry.verified else ""),
-        str(entry.freezes),
+        f"{entry.steps}/{entry.planned} steps",
+        ", ".join([entry.ended, *more]),
+        entry.binding + (" (verified)" if entry.verified else ""),
+        f"{entry.freezes} freezes",
         format_bytes(entry.size_bytes),
     ]
+    return [plain_text(cell) for cell in cells]

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from weighbridge.app.console import print_table
+from weighbridge.app.console import plain_text, print_table
 from weighbridge.errors import InputError, MissingToolError
 from weighbridge.mechanisms.transcript.conditions import Filter, Value, parse_filter
 from weighbridge.mechanisms.transcript.rows import (
@@ -198,7 +198,7 @@ def _cell(values: Sequence[Value], *, text: bool) -> str:
     """Returns a cell of CSV: floats exactly; text as such, where a spreadsheet would take it for a formula too."""
     if not text:
         return " ".join(repr(value) for value in values)
-    words = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(map(str, values)))
+    words = plain_text(" ".join(map(str, values)))
     return f"'{words}" if words[:1] in tuple("=+-@") and words else words
 
 

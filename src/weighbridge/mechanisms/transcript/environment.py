@@ -10,8 +10,6 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
-
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.encoding import canonical
@@ -123,6 +121,8 @@ def describe_environment() -> dict[str, Any]:
 
     A package is named by version and by the digest of its RECORD, which lists the digest of each of its files.
     """
+    import torch  # here, because a code tree is read without it
+
     packages: dict[str, list[str]] = {}
     for name in _PACKAGES:
         try:

@@ -78,9 +78,9 @@ class Entry:
 
     @property
     def begun_at(self) -> str:
-        """The time of its beginning in UTC; a number that is no date in our age stays a number."""
+        """The minute of its beginning in UTC; a number that is no date in our age stays a number."""
         try:
-            return datetime.fromtimestamp(self.begun, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            return datetime.fromtimestamp(self.begun, UTC).strftime("%Y-%m-%d %H:%MZ")
         except (OverflowError, ValueError, OSError):
             return f"{self.begun:g}"
 
