@@ -34,6 +34,7 @@ EXPECTED = {
     "weighbridge chip show": "DIRECTORY --limit --json",
     "weighbridge chip verify": "DIRECTORY --roots --log --late-limit --json",
     "weighbridge demo": "--out --seed --json",
+    "weighbridge doctor": "--for --json",
     "weighbridge inspect check": "FOLDER --roots --log --json",
     "weighbridge inspect check-draw": "FOLDER --roots --log --json",
     "weighbridge inspect close": "FOLDER --key --roots --json",

@@ -17,6 +17,7 @@ def build() -> typer.Typer:
         case_commands,
         chip_commands,
         demo_commands,
+        doctor_commands,
         inspect_commands,
         log_commands,
         plan_commands,
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
     demo_commands.mount(app)
     practice_commands.mount(app)
     case_commands.mount(app)
+    doctor_commands.mount(app)
     return app
 
 
