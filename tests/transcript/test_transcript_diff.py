@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.commitment import salt_for
+from weighbridge.mechanisms.transcript.difference import compare
 from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.telling import Telling
 
 from .world import Ended, World, copied, rewrite
-from .written import beginning, contents, end, lines, snapshot, step, written
+from .written import beginning, contents, end, lines, snapshot, step, whole, written
 
 KEYS = (b"a" * 32, b"b" * 32)
 
@@ -248,6 +252,41 @@ def test_damaged_journals_are_refused(tmp_path: Path) -> None:
         diff(one, tmp_path / "none")
     with pytest.raises(InputError, match="has no segment 1, only 0 to 0"):
         diff(one, one, "--segment", 1)
+
+
+@given(place=st.integers(0, 5_000), change=st.one_of(st.binary(min_size=1, max_size=4), st.none()))
+@settings(max_examples=100, deadline=None)
+def test_a_damaged_journal_is_refused_or_told_apart(
+    tmp_path_factory: pytest.TempPathFactory, place: int, change: bytes | None
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    one = written(folder / "one", whole(*(float(n) for n in range(8))))
+    other = shutil.copytree(one, folder / "other")
+    honest = (other / "journal-0000.jsonl").read_bytes()
+    place %= len(honest)
+    damaged = honest[:place] if change is None else honest[:place] + change + honest[place + len(change) :]
+    (other / "journal-0000.jsonl").write_bytes(damaged)
+    try:
+        found = compare(Telling.of(one), Telling.of(other))
+    except EvidenceError:
+        return
+    told = [json.loads(line) for line in damaged.splitlines(keepends=True) if line.endswith(b"\n")]
+    steps = [event for event in told if event["type"] == "step"]
+    expected = [event for event in map(json.loads, honest.splitlines()) if event["type"] == "step"]
+    compared = ("step", "batch", "seen", "loss", "updates", "state", "hyperparameters")
+    if [[e.get(k) for k in compared] for e in steps] != [[e.get(k) for k in compared] for e in expected]:
+        assert not found.same
+
+
+def test_names_cannot_steer_or_break_the_output(tmp_path: Path) -> None:
+    config = {"width": 16, "\x1b[2J\x9b": 1, "\ud800": 2, "\u202e": 3}
+    one, other = run(tmp_path / "one"), run(tmp_path / "other", config=config)
+    (other / "code" / os.fsdecode(b"\xff\x1b.py")).write_text("")
+    result = CliRunner().invoke(build(), ["transcript", "diff", str(one), str(other), "--json"])
+    assert result.exit_code == 1 and not {"\x1b", "\x9b", "\u202e"} & set(result.stdout)
+    assert any("\ud800" in d["what"] for d in json.loads(result.stdout)["differences"])
+    plain = CliRunner().invoke(build(), ["transcript", "diff", str(one), str(other)])
+    assert plain.exit_code == 1 and not {"\x1b", "\x9b", "\u202e"} & set(plain.stdout)
 
 
 @pytest.mark.real

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from weighbridge.app.main import build
@@ -170,3 +172,25 @@ def test_a_bound_run_is_verified_if_roots_are_named(rich: Ended) -> None:
         (folder / "nonce.cose").unlink()
         (run,) = listed(folder.parent, "--roots", roots)["runs"]
         assert (run["binding"], run["verified"]) == ("unanswered", True)
+
+
+@given(place=st.integers(0, 5_000), change=st.one_of(st.binary(min_size=1, max_size=4), st.none()))
+@settings(max_examples=150, deadline=None)
+def test_whatever_a_journal_holds_the_listing_goes_on(
+    tmp_path_factory: pytest.TempPathFactory, place: int, change: bytes | None
+) -> None:
+    runs = tmp_path_factory.mktemp("damaged")
+    for name in ("a", "b", "c"):
+        written(runs / name, whole(*(float(n) for n in range(8))))
+    journal = runs / "b" / "journal-0000.jsonl"
+    honest = journal.read_bytes()
+    place %= len(honest)
+    journal.write_bytes(honest[:place] if change is None else honest[:place] + change + honest[place + len(change) :])
+    found = {entry.name: entry for entry in list_runs(runs, None)}
+    assert set(found) == {"a", "b", "c"} and found["a"].kind == found["c"].kind == "run"
+    if found["b"].kind == "run":
+        told = [json.loads(line) for line in journal.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        assert found["b"].trained == sum(event["type"] == "step" for event in told)
+        assert found["b"].ended == ("finished" if told[-1]["type"] == "end" else "unfinished")
+    else:
+        assert found["b"].fault

@@ -18,6 +18,9 @@ from weighbridge.mechanisms.transcript.journal import SegmentReader, segment_pat
 
 __all__ = ["Anchored", "Step", "Telling"]
 
+_MOST_CLAIMS = 100_000
+"""Kept states that one telling may claim: they are held in memory."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -124,6 +127,8 @@ class Telling:
                 if "anchor" in event.data and (until is None or event.data["step"] <= until):
                     step, name = int(event.data["step"]), event.data["anchor"]
                     found[step] = Anchored(step, event.data["state"], self.folder / "anchors" / name)
+                    if len(found) > _MOST_CLAIMS:
+                        raise EvidenceError(f"claims more than {_MOST_CLAIMS} kept states", where=path)
         return found
 
     @cached_property
