@@ -88,6 +88,8 @@ def test_the_exit_status_is_1_only_for_what_was_asked(monkeypatch: pytest.Monkey
     status, printed, checks = doctor("--for", "recording")
     assert status == 1 and not printed["ready"]["recording"] and checks["other variables"]["state"] == "missing"
     assert doctor("--for", "planning")[0] == 0
+    status, printed, checks = doctor()
+    assert status == 0 and checks["other variables"]["state"] == "missing" and not printed["ready"]["recording"]
     plain = CliRunner().invoke(build(), ["doctor", "--for", "recording"])
     assert "recording: not ready, see other variables" in plain.stdout
     with pytest.raises(InputError, match="--for: 'flying' is none; choose from recording"):

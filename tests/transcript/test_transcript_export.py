@@ -21,8 +21,9 @@ from typer.testing import CliRunner
 from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript import released
-from weighbridge.mechanisms.transcript.anchors import read_anchor
+from weighbridge.mechanisms.transcript.anchors import read_anchor, write_anchor
 from weighbridge.mechanisms.transcript.signed_model import load_model_key, sign_model
+from weighbridge.mechanisms.transcript.state import TrainingState
 
 from .world import Ended
 from .written import snapshot
@@ -170,6 +171,11 @@ def test_a_state_that_the_journal_does_not_claim_stays_inside(copy: Ended, tmp_p
     for name in ("none.safetensors", "../opening.json", "\x1b[2J"):
         with pytest.raises(EvidenceError, match="names no anchor"):
             exported(copy.run, "--out", out, anchor=name)
+    honest = read_anchor(anchors / ANCHOR)
+    edited = {name: tensor + 1 if "head" in name else tensor for name, tensor in honest.tensors.items()}
+    write_anchor(anchors / ANCHOR, TrainingState(edited, honest.plain))
+    with pytest.raises(EvidenceError, match="is not the state that the journal claims"):
+        exported(copy.run, "--out", out)
     shutil.copy(anchors / "freeze-0000-000010.safetensors", anchors / ANCHOR)
     with pytest.raises(EvidenceError, match="is not the state that the journal claims"):
         exported(copy.run, "--out", out)

@@ -164,6 +164,11 @@ def test_a_bound_run_is_verified_if_roots_are_named(rich: Ended) -> None:
         (run,) = listed(folder.parent, "--roots", roots)["runs"]
         assert run["verified"]
         assert "bound (verified)" in command(folder.parent, "--roots", roots).stdout
+        another = rich.project.world.project(steps=2).train(spool=True)
+        shutil.copy(another.run / "nonce.cose", folder / "nonce.cose")
+        shutil.copy(another.run / "nonce.receipt", folder / "nonce.receipt")
+        (other,) = listed(folder.parent, "--roots", roots)["others"]
+        assert other["fault"] == "nonce.cose: answers another run's commitment"
         shutil.copy(folder / "progress" / "000000.cose", folder / "nonce.cose")
         assert listed(folder.parent)["runs"][0]["binding"] == "bound"  # nobody looked
         (other,) = listed(folder.parent, "--roots", roots)["others"]
