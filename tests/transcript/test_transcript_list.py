@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,21 @@ def test_sparse_files_take_no_room_and_links_are_not_followed(tmp_path: Path) ->
         file.truncate(1 << 40)
     (run / "anchors" / "all").symlink_to("/")
     assert only(tmp_path / "runs").size_bytes < small + (1 << 20)
+
+
+def test_reading_needs_no_torch(tmp_path: Path) -> None:
+    one = written(tmp_path / "runs" / "a", whole(1.0, 2.0))
+    program = """
+import sys
+from typer.testing import CliRunner
+from weighbridge.app.main import build
+run = sys.argv[1]
+for words in (["list", run + "/.."], ["query", run], ["diff", run, run]):
+    assert CliRunner().invoke(build(), ["transcript", *words]).exit_code == 0, words
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(one)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def made(checks: Iterable[Check], wanted: Iterable[str]) -> list[Found]:
         try:
             state, says, mend = check.look()
         except Exception as error:  # whatever is wrong with this machine, the other checks are still made
-            state, says, mend = State.MISSING, f"could not be checked ({type(error).__name__}: {error})", ""
+            says = f"could not be checked ({type(error).__name__}: {error})"
+            state, mend = State.MISSING, "mend what it names, and ask again"
         found.append(Found(check.name, state, " ".join(says.split()), " ".join(mend.split()), check.purposes))
     return found

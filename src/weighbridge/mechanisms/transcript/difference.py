@@ -272,8 +272,9 @@ def _digests(one: Telling, other: Telling) -> dict[int, tuple[str, str]]:
     wanted = (set(one.claims) | set(other.claims)) - (set(one.anchors) & set(other.anchors))
     found: tuple[dict[int, str], dict[int, str]] = ({}, {})
     for telling, digests in zip((one, other), found, strict=True):
-        told = ((step.number + 1, step.state) for step in telling.steps())
-        digests.update({number: state for number, state in told if state is not None and number in wanted})
+        if wanted - set(telling.claims):
+            told = ((step.number + 1, step.state) for step in telling.steps())
+            digests.update({number: state for number, state in told if state is not None and number in wanted})
         digests.update({number: claim.state for number, claim in telling.claims.items()})
     return {step: (found[0][step], found[1][step]) for step in wanted if step in found[0] and step in found[1]}
 

@@ -119,32 +119,35 @@ class Telling:
                 yield Step(number, data["batch"], data["seen"], loss, data["updates"], used, data.get("state"))
 
     @cached_property
-    def claims(self) -> Mapping[int, Anchored]:
-        """States for which the journal names a file, by step; the newest where there are several."""
+    def _kept(self) -> tuple[Mapping[int, Anchored], tuple[int, bool | None]]:
+        """What is known once all was read, in one pass: the claims, and how the last segment ended."""
         found: dict[int, Anchored] = {}
+        step, finished = 0, None
         for path, until in self.paths:
             for event in SegmentReader(path):
+                step = int(event.data["step"]) + (event.type == "step")
+                finished = bool(event.data["finished"]) if event.type == "end" else None
                 if "anchor" in event.data and (until is None or event.data["step"] <= until):
-                    step, name = int(event.data["step"]), event.data["anchor"]
-                    found[step] = Anchored(step, event.data["state"], self.folder / "anchors" / name)
+                    file = self.folder / "anchors" / event.data["anchor"]
+                    found[step] = Anchored(step, event.data["state"], file)
                     if len(found) > _MOST_CLAIMS:
                         raise EvidenceError(f"claims more than {_MOST_CLAIMS} kept states", where=path)
-        return found
+        return found, (step, finished)
+
+    @property
+    def claims(self) -> Mapping[int, Anchored]:
+        """States for which the journal names a file, by step; the newest where there are several."""
+        return self._kept[0]
+
+    @property
+    def ended(self) -> tuple[int, bool | None]:
+        """The last state's step, and whether the run says that it finished; None if it has no end."""
+        return self._kept[1]
 
     @cached_property
     def anchors(self) -> Mapping[int, Anchored]:
         """Those of them whose files are there."""
         return {step: claim for step, claim in self.claims.items() if os.path.lexists(claim.path)}
-
-    @cached_property
-    def ended(self) -> tuple[int, bool | None]:
-        """The last state's step, and whether the run says that it finished; None if it has no end."""
-        path = self.paths[-1][0]
-        step, finished = 0, None
-        for event in SegmentReader(path):
-            step = int(event.data["step"]) + (event.type == "step")
-            finished = bool(event.data["finished"]) if event.type == "end" else None
-        return step, finished
 
     @cached_property
     def code(self) -> CodeTree:
