@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weighbridge.app import (
+    transcript_diff_commands,
+    transcript_export_commands,
+    transcript_list_commands,
+    transcript_query_commands,
+)
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.output import exit_status, print_findings
 from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
@@ -25,6 +31,10 @@ if TYPE_CHECKING:
     from weighbridge.mechanisms.transcript.transcript import Transcript
 
 app = typer.Typer(no_args_is_help=True)
+transcript_list_commands.mount(app)
+transcript_query_commands.mount(app)
+transcript_diff_commands.mount(app)
+transcript_export_commands.mount(app)
 
 Run = Annotated[Path, typer.Argument(help="The run's folder.")]
 Roots = Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")]

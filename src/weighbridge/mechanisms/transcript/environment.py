@@ -10,8 +10,6 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
-
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.encoding import canonical
@@ -127,6 +125,8 @@ def describe_environment(packages_besides: Iterable[str] = ()) -> dict[str, Any]
     Args:
         packages_besides: packages to name too, beside those that always are.
     """
+    import torch  # here, because a code tree is read without it
+
     packages: dict[str, list[str]] = {}
     for name in sorted({*_PACKAGES, *packages_besides}):
         try:
