@@ -231,6 +231,16 @@ def test_a_module_is_run_as_python_runs_it(bench: Bench) -> None:
     assert bench.verify()["transcript.replay"][0] == "pass"
 
 
+def test_listing_querying_and_comparing_it(once: Bench) -> None:
+    listed = CliRunner().invoke(build(), ["transcript", "list", str(once.folder / "runs"), "--json"])
+    (entry,) = json.loads(listed.stdout)["runs"]
+    assert (entry["steps"], entry["planned"]) == (30, None)
+    rows = CliRunner().invoke(build(), ["transcript", "query", str(once.run), "--where", "step<3", "--json"])
+    assert [row["step"] for row in json.loads(rows.stdout)["rows"]] == [0, 1, 2]
+    assert CliRunner().invoke(build(), ["transcript", "diff", str(once.run), str(once.run)]).exit_code == 0
+    assert CliRunner().invoke(build(), ["transcript", "show", str(once.run)]).exit_code == 0
+
+
 def test_the_ledger_covers_nothing_with_it(once: Bench) -> None:
     audit = audit_run(Transcript.open(once.run, None), {})
     assert not audit.accepted and audit.replayed_steps == 0

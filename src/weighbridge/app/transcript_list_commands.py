@@ -84,7 +84,7 @@ def _cells(entry: Entry) -> list[str]:
     cells = [
         entry.name,
         entry.begun_at,
-        f"{entry.steps}/{entry.planned} steps",
+        f"{entry.steps} steps" if entry.planned is None else f"{entry.steps}/{entry.planned} steps",
         ", ".join([entry.ended, *more]),
         entry.binding + (" (verified)" if entry.verified else ""),
         f"{entry.freezes} freezes",

@@ -47,7 +47,7 @@ class Entry:
         run: the run's id, by its commitment statement or, unsigned, by its journal.
         begun: when the first segment began, seconds since 1970 by the operator's clock.
         steps: updates completed along the run's line.
-        planned: steps committed to.
+        planned: steps committed to; None where nobody knew before.
         trained: steps recorded, those trained again after a resumption included.
         segments: starts and resumptions.
         ended: ``finished``, ``stopped early``, or ``unfinished`` (no end: still running, or killed).
@@ -65,7 +65,7 @@ class Entry:
     run: str = ""
     begun: float = 0.0
     steps: int = 0
-    planned: int = 0
+    planned: int | None = 0
     trained: int = 0
     segments: int = 0
     ended: str = ""
@@ -134,7 +134,8 @@ def _entry(path: Path, roots: TrustRoots | None) -> Entry:
 def _journals(path: Path) -> Entry:
     """Reads all segments, one line at a time."""
     paths = segment_paths(path)
-    run, begun, planned, steps, trained, freezes, ended, torn = "", 0.0, 0, 0, 0, 0, "", False
+    run, begun, steps, trained, freezes, ended, torn = "", 0.0, 0, 0, 0, "", False
+    planned: int | None = 0
     for number, journal in enumerate(paths):
         reader = SegmentReader(journal)
         ended = ""
@@ -144,7 +145,8 @@ def _journals(path: Path) -> Entry:
                 if event.type != "segment":
                     raise EvidenceError("does not begin as a segment", where=journal)
                 if number == 0:
-                    run, begun, planned = str(data["run"]), float(data["time"]), int(data["steps"])
+                    run, begun = str(data["run"]), float(data["time"])
+                    planned = None if data["steps"] is None else int(data["steps"])
                 elif data["run"] != run:
                     raise EvidenceError("is a segment of another run", where=journal)
                 ended = "unfinished"
