@@ -45,11 +45,11 @@ class Item:
 
 
 def shown(value: object) -> str:
-    """Returns a cell: numbers with six significant digits, so that the last bits of a machine do not show."""
+    """Returns a cell: numbers with ten significant digits, so that the last bits of a machine do not show."""
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.10g}"
     return str(value)
 
 

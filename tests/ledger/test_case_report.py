@@ -38,6 +38,7 @@ def holding(mark: str = "assumed", **evidence: tuple[float, str]) -> str:
     def change(data: dict[str, Any]) -> None:
         data["evidence"] = {
             name: {"value": value, "unit": unit, "mark": mark, "source": "here", "where": "", "what": "supposed"}
+            | ({"source": "paper", "checkable": "statement 3f2a"} if mark == "measured" else {})
             for name, (value, unit) in evidence.items()
         }
 
@@ -80,7 +81,12 @@ def test_every_number_that_goes_in_comes_out_with_its_mark() -> None:
 
 def test_supposed_evidence_lowers_x_and_marks_it_assumed() -> None:
     held = read_case(
-        holding(rate=(0.01, "freezes per chip and day"), segments=(1e9, "segments"), idle_shown=(1, "shown")),
+        holding(
+            rate=(0.01, "freezes per chip and day"),
+            windows=(1, "stretches"),
+            segments=(1e9, "segments"),
+            idle_shown=(1, "shown"),
+        ),
         where="held.json",
     )
     operator = assess_case(held, rule_id="ca.sb53")["operators"][0]
@@ -98,6 +104,27 @@ def test_evidence_that_the_case_says_was_measured_still_passes_nothing() -> None
     assert operator["hidden_mark"] == "declared"
     assert {finding["outcome"] for finding in operator["findings"]} == {"inconclusive"}
     assert operator["hidden_flop"] == hidden(CASE, Evidence(readings=30, segments=300))["A"]
+
+
+def test_without_a_word_on_its_span_each_stretch_between_restarts_counts() -> None:
+    rate, every = (0.1, "freezes per chip and day"), (1e9, "segments")
+    silent = read_case(holding(rate=rate, segments=every), where="held.json")
+    fixed = read_case(holding(rate=rate, segments=every, windows=(1, "stretches")), where="held.json")
+    # 1 + 466/54 × 78.43 days = 677.8
+    assert (evidence_of(silent).windows, evidence_of(fixed).windows) == (678, 1)
+    one, other = (assess_case(case)["operators"][0] for case in (silent, fixed))
+    assert one["hidden_flop"] > other["hidden_flop"]
+    assert "nothing says that the span" in str(one["findings"]) and "nothing says" not in str(other["findings"])
+
+
+def test_only_an_inspector_seals(folder: Path, tmp_path: Path) -> None:
+    people = Institutions.make(tmp_path / "keys", origin="case.example/log")
+    for key in ("registrar", "log"):
+        status, _, err = run("assess", folder, "--seal", people.folder / f"{key}.pem")
+        assert status == 2 and "--seal" in err
+    assert [path.name for path in folder.iterdir()] == [CASE_FILE]
+    status, _, err = run("assess", folder.with_name("nowhere"))
+    assert status == 2 and "WORKSPACE" in err
 
 
 def test_what_each_further_piece_takes_off() -> None:
@@ -138,7 +165,14 @@ def test_a_changed_figure_changes_the_answer(folder: Path) -> None:
         (edited(lambda d: d["figures"]["chip_hours"].update(unit="chip-days")), "give it in chip-hours"),
         (edited(lambda d: d["figures"]["chips"].update(value=1.5)), "count"),
         (edited(lambda d: d["figures"]["cluster_chips"].update(value=10)), "more chips than its cluster"),
-        (edited(lambda d: d["figures"]["alpha"].update(value=1)), "below 1"),
+        (edited(lambda d: d["figures"]["alpha"].update(value=0.9)), "alpha"),
+        (edited(lambda d: d["figures"]["alpha"].update(mark="declared")), "its mark is assumed"),
+        (edited(lambda d: d["figures"]["chips"].update(mark="measured")), "names no evidence"),
+        (edited(lambda d: d["figures"]["capacity"].update(value=1e14)), "below peak_bf16"),
+        (edited(lambda d: d["figures"]["peak_bf16"].update(value=1e13)), "below step_flop_rate"),
+        (edited(lambda d: d["figures"]["chip_hours"].update(value=1e6)), "need more time"),
+        (holding(rate=(1e9, "freezes per chip and day")), "more than the day"),
+        (holding(readings=(1e9, "readings")), "more than one a second"),
         (edited(lambda d: d.update(id="../x")), "id"),
         (edited(lambda d: d.update(title="\u001b[2J")), "terminal"),
         (edited(lambda d: d["figures"]["chips"].update(value=1e400)), "chips.value"),
@@ -194,7 +228,7 @@ def test_a_sealed_case_can_be_checked_and_nothing_of_it_changed(sealed: tuple[Pa
         "check.statements": "inconclusive",
         "check.assessment": "pass",
     }
-    assert run("check", report, "--roots", roots)[0] == 0
+    assert run("check", report, "--roots", roots)[0] == run("check", report.parent, "--roots", roots)[0] == 0
     for path in list(report.parent.iterdir()):
         copy = report.parent.with_name("copy")
         shutil.copytree(report.parent, copy)

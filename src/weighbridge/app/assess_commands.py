@@ -7,15 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from weighbridge.app.case_assessment import assess_public_case
+from weighbridge.app.case_assessment import assess_public_case, inspectors_key
 from weighbridge.app.console import print_json, print_table
 from weighbridge.app.output import print_findings
 from weighbridge.errors import InputError
-from weighbridge.evidence.keys import FileSigner, Signer
+from weighbridge.evidence.keys import Signer
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.case import is_case
 
 __all__ = ["mount", "write_report"]
+
+_WORKSPACE = "name the folder that holds log/, chips/ and runs/, or a case (weighbridge case NAME --out FOLDER)"
 
 
 def mount(app: typer.Typer) -> None:
@@ -54,6 +56,9 @@ def assess(
             )
         assess_public_case(workspace, rule=rule, seal=seal, as_json=as_json)
         return
+    if not workspace.is_dir():
+        raise InputError("is no folder of evidence and no case", where=workspace, field="WORKSPACE", mend=_WORKSPACE)
+    signer = inspectors_key(seal) if seal is not None else None
     from weighbridge.ledger.assess import assess as judge
     from weighbridge.ledger.assess import audits_of
     from weighbridge.ledger.workspace import Workspace
@@ -70,8 +75,8 @@ def assess(
         progress("replaying every run; this takes about as long as the declared steps did")
         audits = [audit.as_dict() for audit in audit_all(opened, progress=progress)]
     body = judge(opened, audits, rule_id=rule)
-    if seal is not None:
-        write_report(workspace, body, FileSigner.load(seal))
+    if signer is not None:
+        write_report(workspace, body, signer)
     if as_json:
         print_json(body)
     else:
@@ -117,7 +122,7 @@ def _print_verdicts(body: dict[str, Any]) -> None:
 
 
 def check(
-    report: Annotated[Path, typer.Argument(help="report.json in its folder.")],
+    report: Annotated[Path, typer.Argument(help="report.json in its folder, or the folder.")],
     roots: Annotated[Path, typer.Option(help="Trust roots that came to you another way than the report.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -9,6 +9,8 @@ import typer
 from weighbridge.app.case_page import case_page
 from weighbridge.app.console import print_json, print_table
 from weighbridge.errors import InputError
+from weighbridge.evidence.certificate_form import parse_certificate
+from weighbridge.evidence.certificates import Role
 from weighbridge.evidence.keys import FileSigner
 from weighbridge.ledger.case import CASE_FILE, load_case
 from weighbridge.ledger.case_report import assess_case
@@ -16,7 +18,7 @@ from weighbridge.ledger.report import REPORT, encode_report, seal_report
 from weighbridge.rules import load_rules
 from weighbridge.units import format_flop, format_quantity
 
-__all__ = ["assess_public_case"]
+__all__ = ["assess_public_case", "inspectors_key"]
 
 _PAGE = "report.md"
 
@@ -39,7 +41,7 @@ def assess_public_case(case: Path, *, rule: str | None, seal: Path | None, as_js
         if not case.is_dir() or [path.name for path in case.iterdir()] != [CASE_FILE]:
             mend = f"put the case into a folder of its own as {CASE_FILE}: weighbridge case {case} --out FOLDER"
             raise InputError("is no folder that holds a case and nothing else", where=case, field="--seal", mend=mend)
-        signer = FileSigner.load(seal)
+        signer = inspectors_key(seal)
         (case / REPORT).write_bytes(encode_report(body))
         (case / _PAGE).write_text(case_page(chosen, load_rules()), encoding="utf-8", newline="\n")
         seal_report(case, signer)
@@ -47,6 +49,20 @@ def assess_public_case(case: Path, *, rule: str | None, seal: Path | None, as_js
         print_json(body)
     else:
         _print(body)
+
+
+def inspectors_key(path: Path) -> FileSigner:
+    """Returns the signer of a report, and nobody else: a report that another signed no check accepts.
+
+    Raises:
+        InputError: the key is another's, or has no certificate.
+    """
+    signer = FileSigner.load(path)
+    role = parse_certificate(signer.chain[0]).role if signer.chain else None
+    if role is not Role.INSPECTOR:
+        who = f"is the key of a {role}" if role else "has no certificate beside it"
+        raise InputError(f"{who}, and a report is sealed by an inspector", where=path, field="--seal")
+    return signer
 
 
 def _print(body: Mapping[str, Any]) -> None:

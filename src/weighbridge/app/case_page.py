@@ -35,6 +35,11 @@ def case_page(case: Case, book: RuleBook) -> str:
         " source. Change a figure, or say in `evidence` what is held or supposed, and assess again. The arithmetic is"
         " that of an inspection, the account of [account.md](account.md), fed with figures in place of signed"
         " statements, of which there are none; so no finding passes.",
+        "```json\n"
+        '"evidence": {"rate": {"value": 0.01, "unit": "freezes per chip and day", "mark": "assumed",\n'
+        '                      "source": "here", "where": "", "what": "if all were read and explained"}}\n'
+        "```",
+        "Every name that can stand there, with its unit, is in [account.md](account.md#a-case-of-published-figures).",
         *_figures(case),
         *_hidden(case, book),
         *_evidence(case),

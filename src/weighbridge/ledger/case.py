@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from weighbridge.errors import InputError
 from weighbridge.rules import NumberFormat
+from weighbridge.units import SECONDS_PER_DAY
 
 __all__ = [
     "CASE_FILE",
@@ -74,6 +75,8 @@ _EVIDENCE: Final = {
 }
 """Evidence that a case may say is held, or suppose, and its units; ``idle_shown`` is 1 or absent."""
 
+_CHOSEN: Final = "here"
+"""Source of what is chosen for the case itself."""
 _COUNTS: Final = ("chips", "cluster_chips", "windows", "segments", "idle_shown", "readings")
 _LARGEST_CASE_BYTES: Final = 4 << 20
 _LEAST: Final = 1e-12
@@ -95,7 +98,10 @@ class _Data(BaseModel):
 
 
 class Figure(_Data):
-    """One number: its value and unit, what it is, who says so and where."""
+    """One number: its value and unit, what it is, who says so and where.
+
+    What is marked measured names, as ``checkable``, the evidence on which a verifier measured it.
+    """
 
     value: Annotated[float, Field(ge=_LEAST, le=_MOST, allow_inf_nan=False)]
     unit: _Text
@@ -104,6 +110,7 @@ class Figure(_Data):
     where: _Text
     what: _Text
     quote: _Text | None = None
+    checkable: _Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,17 +166,47 @@ class Case(_Data):
         for group, units in (("figures", _NEEDED), ("evidence", _EVIDENCE)):
             for name, figure in getattr(self, group).items():
                 self._check(figure, f"{group}.{name}", unit=units.get(name), whole=name in _COUNTS)
-        if self["alpha"] >= 1:
-            raise ValueError("figures.alpha: a chance of error is below 1")
-        if self["cluster_chips"] < self["chips"]:
-            raise ValueError("figures.cluster_chips: the run used more chips than its cluster has")
-        if "idle_shown" in self.evidence and self.evidence["idle_shown"].value != 1:
-            raise ValueError("evidence.idle_shown: is 1, or left out")
+        self._agree()
         return self
+
+    def _agree(self) -> None:
+        """Refuses figures that cannot all be true."""
+        held = {name: figure.value for name, figure in self.evidence.items()}
+        hours = self["training_flop"] / self["step_flop_rate"] / 3600
+        frozen_s = held.get("rate", 0.0) * self["chip_memory"] / self["copy_rate"]
+        window_s = self["chip_hours"] * 3600 / self["chips"]
+        for wrong, sentence in (
+            (self["alpha"] > 0.5, "figures.alpha: above 0.5 nothing is bounded"),
+            (
+                self["cluster_chips"] < self["chips"],
+                "figures.cluster_chips: the run used more chips than its cluster has",
+            ),
+            (
+                self["peak_bf16"] < self["step_flop_rate"],
+                "figures.peak_bf16: is below step_flop_rate, which the chips reached",
+            ),
+            (
+                self["capacity"] < self["peak_bf16"],
+                "figures.capacity: is below peak_bf16, and is the rate of a chip's fastest format",
+            ),
+            (
+                self["chip_hours"] < hours,
+                f"figures.chip_hours: the declared steps need more time at step_flop_rate, {hours:.4g} chip-hours",
+            ),
+            (held.get("idle_shown", 1) != 1, "evidence.idle_shown: is 1, or left out"),
+            (frozen_s > SECONDS_PER_DAY, "evidence.rate: so many freezes take more than the day"),
+            (held.get("readings", 0.0) > window_s, "evidence.readings: are more than one a second"),
+        ):
+            if wrong:
+                raise ValueError(sentence)
 
     def _check(self, figure: Figure, where: str, *, unit: str | None, whole: bool) -> None:
         if figure.source not in self.sources:
             raise ValueError(f"{where}: source {figure.source!r} is not among the sources")
+        if figure.source == _CHOSEN and figure.mark != "assumed":
+            raise ValueError(f"{where}: is chosen for this case, so its mark is assumed, not {figure.mark}")
+        if figure.mark == "measured" and figure.checkable is None:
+            raise ValueError(f"{where}: is marked measured, and names no evidence (checkable) on which a verifier did")
         if unit is not None and figure.unit != unit:
             raise ValueError(f"{where}: is in {figure.unit!r}; give it in {unit}")
         if whole and figure.value != round(figure.value):
@@ -262,7 +299,7 @@ def read_case(text: str, *, where: str) -> Case:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InputError(first["msg"], where=where, field=field or None) from error
+        raise InputError(first["msg"].removeprefix("Value error, "), where=where, field=field or None) from error
 
 
 class _NamedTwiceError(Exception):

@@ -68,14 +68,15 @@ NOTHING = Evidence()
 def evidence_of(case: Case) -> Evidence:
     """Returns the evidence that a case says is held, or supposes; nothing where it says nothing.
 
-    As many segments as the run has are all of them.
+    As many segments as the run has are all of them. Where the case does not say how many stretches the run claims,
+    each stretch between restarts counts as one: a span that was fixed before has to be said.
     """
     said = {name: figure.value for name, figure in case.evidence.items()}
     segments = said.get("segments", 0.0)
     every = computed(case)["steps"].value / case["segment_steps"]
     return Evidence(
         rate=said.get("rate", 0.0),
-        windows=round(said.get("windows", 1)),
+        windows=round(said.get("windows", computed(case)["windows"].value)) if "rate" in said else 1,
         segments=math.inf if segments >= every else segments,
         idle_shown="idle_shown" in said,
         readings=round(said.get("readings", 0)),
@@ -117,8 +118,8 @@ def computed(case: Case) -> dict[str, Derived]:
          ("tokens", "batch_tokens"), "all had the last batch size"),
         ("step_time", step, "s", "batch_tokens × training_flop / tokens / (chips × step_flop_rate)",
          "length of a step", ("batch_tokens", "training_flop", "tokens", "chips", "step_flop_rate"), ""),
-        ("windows", 1 + math.floor(case["interruptions"] / case["observed_days"] * window_days), "stretches",
-         "1 + interruptions / observed_days × window", "stretches between restarts",
+        ("windows", math.ceil(1 + case["interruptions"] / case["observed_days"] * window_days), "stretches",
+         "⌈1 + interruptions / observed_days × window⌉", "stretches between restarts",
          ("interruptions", "observed_days", "chip_hours", "chips"), "all days were like those observed"),
         ("freeze", case["chip_memory"] / case["copy_rate"], "s", "chip_memory / copy_rate",
          "length of a freeze", ("chip_memory", "copy_rate"), ""),
@@ -156,10 +157,6 @@ def account_of(case: Case, evidence: Evidence = NOTHING) -> Account:
     alpha = case["alpha"] / max(bounds, 1)
     forged = 0.0 if math.isinf(evidence.segments) else share_upper_all_explained(int(evidence.segments), alpha)
     steps_s = case["training_flop"] / case["step_flop_rate"]
-    if steps_s > total_s:
-        raise InputError(
-            "the declared steps need more time than the chip-hours hold", where=case.id, field="step_flop_rate"
-        )
     needed_s = steps_s * (1 - forged)
     idle_s = total_s - steps_s if evidence.idle_shown else 0.0
     everything, due = case["capacity"] * total_s, math.floor(evidence.rate * total_s / SECONDS_PER_DAY)

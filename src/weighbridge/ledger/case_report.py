@@ -109,11 +109,12 @@ def plain_evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def _mark(case: Case) -> Mark:
-    """Returns the mark of X: the weakest of the chip-time, the capacity, and the evidence that lowers it."""
-    return weakest(
-        [case.figures[name].mark for name in ("chip_hours", "capacity")]
-        + [figure.mark for figure in case.evidence.values()]
-    )
+    """Returns the mark of X: the weakest of the chip-time, the capacity, and the evidence that lowers it.
+
+    Never better than declared: what a case says was measured, nobody measures again here.
+    """
+    said: list[Mark] = [case.figures[name].mark for name in ("chip_hours", "capacity")]
+    return weakest(["declared", *said, *(figure.mark for figure in case.evidence.values())])
 
 
 def _findings(case: Case, hidden: float) -> list[Finding]:
@@ -129,6 +130,18 @@ def _findings(case: Case, hidden: float) -> list[Finding]:
             hidden_flop=hidden,
         )
     ]
+    used = evidence_of(case)
+    if used.rate > 0 and "windows" not in case.evidence:
+        found.append(
+            Finding(
+                check="case.windows",
+                subject=case.run,
+                outcome=Outcome.INCONCLUSIVE,
+                reason="nothing says that the span of the run was fixed before: each stretch between restarts counts",
+                figure=float(used.windows),
+                unit="stretches",
+            )
+        )
     for name, figure in case.evidence.items():
         said = "supposed" if figure.mark == "assumed" else f"{figure.mark}, by the case's own word"
         found.append(

@@ -39,6 +39,7 @@ def check_report(report: Path, roots_folder: Path) -> list[Finding]:
         EvidenceError: something does not hold; the sentence says what.
         InputError: the report or the trust roots are not there.
     """
+    report = report / REPORT if report.is_dir() else report
     folder = report.parent
     if report.name != REPORT or not report.is_file():
         raise InputError("is not a report", where=report, mend=f"name the {REPORT} of a report's folder")
