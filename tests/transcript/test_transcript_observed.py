@@ -1,13 +1,11 @@
 """Programs that know nothing of us: recorded without a changed line, the same to the bit, and replayed to the bit."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,60 +15,17 @@ from torch.nn.modules import module
 from torch.optim import optimizer
 from typer.testing import CliRunner
 
+from transcript.bench import Bench
 from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.ledger.audit import audit_run
 from weighbridge.mechanisms.transcript.data_files import DataFiles
-from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.observing import Observer
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
 pytestmark = pytest.mark.real
 
-FOREIGN = Path(__file__).parent / "foreign"
 STEPS = {"ordinary": 48, "lbfgs": 12, "by_hand": 25, "accumulating": 24, "two_players": 40}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A folder with a program of its own, where it is run, recorded and verified."""
-
-    folder: Path
-
-    def place(self, name: str) -> Path:
-        script = self.folder / "program" / f"{name}.py"
-        script.parent.mkdir(exist_ok=True)
-        shutil.copyfile(FOREIGN / script.name, script)
-        return script
-
-    def python(self, *words: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("WEIGHBRIDGE_")}
-        command = [sys.executable, *(str(word) for word in words)]
-        environment = kept | {"PYTHONHASHSEED": "0"} | variables
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=120
-        )
-
-    def record(self, *words: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return self.python("-m", "weighbridge", "record", "--out", "runs", *words, **variables)
-
-    @property
-    def run(self) -> Path:
-        (found,) = (self.folder / "runs").iterdir()
-        return found
-
-    def verify(self, run: Path | None = None) -> dict[str, tuple[str, str]]:
-        """Returns outcome and reason by check."""
-        ended = CliRunner().invoke(build(), ["transcript", "verify", str(run or self.run), "--json"])
-        found = json.loads(ended.stdout)["findings"]
-        return {finding["check"]: (finding["outcome"], finding["reason"]) for finding in found}
-
-    def rewrite(self, change: Any) -> None:
-        """Rewrites the journal, which is not signed here."""
-        path = self.run / "journal-0000.jsonl"
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        change(lines)
-        path.write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
 
 
 @pytest.fixture
