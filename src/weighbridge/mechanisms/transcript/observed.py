@@ -25,7 +25,8 @@ from weighbridge.mechanisms.transcript.environment import (
     describe_environment,
     packages_of,
 )
-from weighbridge.mechanisms.transcript.recorder import Committed, Recorder
+from weighbridge.mechanisms.transcript.recorder import Recorder
+from weighbridge.mechanisms.transcript.recorder_parts import Committed
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
 

@@ -14,14 +14,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from weighbridge.evidence.keys import Signer
-from weighbridge.evidence.spool import SpoolClient
 from weighbridge.mechanisms.transcript.anchors import layout_of, write_anchor
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.discovery import Discovery
@@ -29,68 +26,10 @@ from weighbridge.mechanisms.transcript.handover import Handover
 from weighbridge.mechanisms.transcript.journal import Journal
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
+from weighbridge.mechanisms.transcript.recorder_parts import Committed, Costs, Resumption
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters, restore
 
-__all__ = ["Committed", "Recorder", "Resumption"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Committed:
-    """A run that was committed to, and what recording it needs.
-
-    Attributes:
-        folder: where its transcript is written.
-        run: its id.
-        seed: its seed (32 bytes).
-        key: the run's key, from which salts follow.
-        stride: steps between committed digests of the full state.
-        signer: the operator's key; without it nothing is signed.
-        spool: the log's spool; without it nothing is handed over.
-    """
-
-    folder: Path
-    run: str
-    seed: bytes
-    key: bytes
-    stride: int
-    signer: Signer | None
-    spool: SpoolClient | None
-
-
-@dataclass(frozen=True)
-class Resumption:
-    """Where a new segment continues.
-
-    Attributes:
-        segment: its number.
-        parent: file of the segment before.
-        parent_head: head of that segment, hex.
-        anchor: file of the state from which it continues.
-        step: steps completed in that state.
-        state: the state.
-        lost_steps: steps that were trained after it and are trained again.
-        environment: what differs from the committed environment, a sentence each.
-    """
-
-    segment: int
-    parent: str
-    parent_head: str
-    anchor: str
-    step: int
-    state: TrainingState
-    lost_steps: int
-    environment: tuple[str, ...] = ()
-
-
-@dataclass
-class _Costs:
-    """Seconds and bytes that recording took, by part."""
-
-    hashing: float = 0.0
-    anchoring: float = 0.0
-    anchors: int = 0
-    anchor_bytes: int = 0
-    began: float = field(default_factory=time.monotonic)
+__all__ = ["Recorder"]
 
 
 class Recorder:
@@ -117,7 +56,7 @@ class Recorder:
         notice = os.environ.get("WEIGHBRIDGE_CHIP_NOTICE")
         self._board = NoticeBoard(Path(notice) if notice else None)
         self._chip = os.environ.get("WEIGHBRIDGE_CHIP", "")
-        self._costs = _Costs()
+        self._costs = Costs()
         self._iteration: Iteration | None = None
         self._gradients: dict[str, torch.Tensor] = {}
         self._updating = False

@@ -10,7 +10,8 @@ from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.parents import weights_of
-from weighbridge.mechanisms.transcript.recorder import Committed, Recorder, Resumption
+from weighbridge.mechanisms.transcript.recorder import Recorder
+from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
 
 __all__ = ["Recording"]
 

@@ -26,7 +26,7 @@ from weighbridge.mechanisms.transcript.environment import (
 )
 from weighbridge.mechanisms.transcript.journal import read_segment, segment_paths
 from weighbridge.mechanisms.transcript.parents import Parent
-from weighbridge.mechanisms.transcript.recorder import Committed, Resumption
+from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
 from weighbridge.mechanisms.transcript.recording import Recording
 from weighbridge.mechanisms.transcript.replaying import Replaying
 from weighbridge.mechanisms.transcript.state import seed_generators
