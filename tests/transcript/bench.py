@@ -45,9 +45,10 @@ class Bench:
         (found,) = (self.folder / "runs").iterdir()
         return found
 
-    def verify(self, run: Path | None = None) -> dict[str, tuple[str, str]]:
+    def verify(self, *, roots: Path | None = None) -> dict[str, tuple[str, str]]:
         """Returns outcome and reason by check."""
-        ended = CliRunner().invoke(build(), ["transcript", "verify", str(run or self.run), "--json"])
+        trusted = ["--roots", str(roots)] if roots else []
+        ended = CliRunner().invoke(build(), ["transcript", "verify", str(self.run), *trusted, "--json"])
         found = json.loads(ended.stdout)["findings"]
         return {finding["check"]: (finding["outcome"], finding["reason"]) for finding in found}
 

@@ -16,6 +16,7 @@ from torch.optim import optimizer
 from typer.testing import CliRunner
 
 from transcript.bench import Bench
+from transcript.world import World
 from weighbridge.app.main import build
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.ledger.audit import audit_run
@@ -184,6 +185,27 @@ def test_a_module_is_run_as_python_runs_it(bench: Bench) -> None:
     recorded = bench.record("--", "python", "-m", "program.lbfgs")
     assert (recorded.returncode, recorded.stdout) == (0, plain.stdout), recorded.stderr
     assert bench.verify()["transcript.replay"][0] == "pass"
+
+
+def test_a_log_binds_what_was_said_and_not_the_seed(bench: Bench, world: World) -> None:
+    (bench.folder / "rows.txt").write_text("1 2 3 4\n" * 9)
+    words = ("--data", "rows.txt", "--", "python", bench.place("reading"), "rows.txt")
+    recorded = bench.record(*words, **world.environment())
+    assert recorded.returncode == 0 and "30 steps recorded" in recorded.stderr, recorded.stderr
+    found = bench.verify(roots=world.roots_folder)
+    assert found["transcript.journal"][0] == found["transcript.receipts"][0] == found["transcript.replay"][0] == "pass"
+    assert "transcript.binding" not in found
+    assert found["transcript.initial-state"][0] == "inconclusive"
+
+
+def test_a_freeze_is_claimed_where_it_found_the_program(bench: Bench) -> None:
+    (bench.folder / "rows.txt").write_text("1 2 3 4\n" * 9)
+    words = ("--data", "rows.txt", "--", "python", bench.place("reading"), "rows.txt", "freeze")
+    notice = bench.folder / "notice"
+    assert bench.record(*words, WEIGHBRIDGE_CHIP="c0" * 32, WEIGHBRIDGE_CHIP_NOTICE=str(notice)).returncode == 0
+    (freeze,) = Transcript.open(bench.run, None).freezes
+    # Between two steps: after the 13th update, before the next.
+    assert (freeze.first, freeze.step, freeze.updating) == (4, 13, False)
 
 
 def test_listing_querying_and_comparing_it(once: Bench) -> None:

@@ -1,8 +1,10 @@
 """Reads its rows from a file, takes its learning rate from a variable, and may be told to do something else."""
 
+import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +25,10 @@ for step in range(30):
         time.sleep(0.05)
     if mode == "raise" and step == 12:
         raise RuntimeError("out of luck")
+    if mode == "freeze" and step == 12:  # as the chip's agent does while the program stands still
+        notice = Path(os.environ["WEIGHBRIDGE_CHIP_NOTICE"])
+        notice.with_suffix(".new").write_text(json.dumps({"chip": "c0" * 32, "boot": 1, "sequence": 4}) + "\n")
+        notice.with_suffix(".new").replace(notice)
     if mode == "second" and step == 12:
         other = nn.Linear(4, 1)
         late = torch.optim.SGD(other.parameters(), lr=0.1)
