@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers-installed
 TORCH := torch==2.13.0
 BROWSER := apt-get install -y -q --no-install-recommends chromium chromium-driver
 
@@ -22,10 +23,14 @@ setup: $(STAMP) system
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "weighbridge needs Python 3.11 or newer; set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
+
+$(PEERS): $(STAMP) requirements-peers.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-peers.lock
+	@touch $(PEERS)
 
 # Replay runs code that is not ours: it needs bubblewrap, which pip cannot bring.
 .PHONY: system
@@ -46,7 +51,7 @@ browser:
 demo: setup
 	$(BIN)/weighbridge demo $(if $(OUT),--out $(OUT))
 
-test: setup browser
+test: setup $(PEERS) browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

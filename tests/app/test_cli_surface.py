@@ -34,6 +34,7 @@ EXPECTED = {
     "weighbridge chip show": "DIRECTORY --limit --json",
     "weighbridge chip verify": "DIRECTORY --roots --log --late-limit --json",
     "weighbridge demo": "--out --seed --json",
+    "weighbridge doctor": "--for --json",
     "weighbridge inspect check": "FOLDER --roots --log --kept --json",
     "weighbridge inspect check-draw": "FOLDER --roots --log --json",
     "weighbridge inspect close": "FOLDER --key --roots --json",
@@ -89,6 +90,7 @@ EXPECTED = {
     "weighbridge plan timeliness": "--flop --sizes --h100e-flops --period --days --chip-flops --utilisation --fleet "
     "--name-column --size-column --only --skip-unsized --picture --json",
     "weighbridge practice": "FOLDER",
+    "weighbridge record": "COMMAND --out --data --code --stride --variable --strict",
     "weighbridge registry add": "STATEMENTS --db --roots --json",
     "weighbridge registry correct": "STATEMENT --reason --key --roots --out",
     "weighbridge registry findings": "--db --roots --chip --at --transit-days --json",
@@ -96,6 +98,10 @@ EXPECTED = {
     "weighbridge registry import": "FILE --db --key --roots --json",
     "weighbridge registry show": "CHIP --db --roots --at --json",
     "weighbridge registry sign": "STEP --chip --key --out --party --to --from --at --serial --location",
+    "weighbridge transcript diff": "RUN OTHER --segment --other-segment --json",
+    "weighbridge transcript export": "RUN --anchor --out --key --roots --json",
+    "weighbridge transcript list": "FOLDER --roots --json",
+    "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",
     "weighbridge transcript show": "RUN --roots --json",
     "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core --json",
 }

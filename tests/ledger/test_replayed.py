@@ -10,7 +10,7 @@ import pytest
 from weighbridge.ledger.replayed import lower_envelope, spans, step_cpu
 from weighbridge.mechanisms.transcript.plans import AuditPlan
 from weighbridge.mechanisms.transcript.replay import Replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Freeze, Transcript
 
 

@@ -151,14 +151,14 @@ def _freezes(places: list[list[Any]], *, boot: int, first: int) -> None:
         stop("after")
 
     torch.nn.Module.zero_grad = zeroing  # type: ignore[method-assign]
-    closing = recorder.Recording._close_segment
+    closing = recorder.Recorder._close_segment
 
     def close(self: Any, left: Any) -> None:
         step[0] = -2
         stop("closing")
         closing(self, left)
 
-    recorder.Recording._close_segment = close  # type: ignore[method-assign]
+    recorder.Recorder._close_segment = close  # type: ignore[method-assign]
 
 
 def _stop_inside(kind: Any, stop: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.mechanisms.transcript.replay import replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import check_initial_state, check_journal, compare_replay
 

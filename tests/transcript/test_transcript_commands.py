@@ -14,7 +14,7 @@ from weighbridge.errors import WeighbridgeError
 from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.plans import plan_freezes, plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.verify import compare_replay
 
 from .world import Ended, World, copied, without_sandbox

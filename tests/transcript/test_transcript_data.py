@@ -8,7 +8,7 @@ import pytest
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.data import Dataset
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 
 from .judging import initial, replayed
 from .world import Ended, World

@@ -24,13 +24,13 @@ class Joint:
         other = project.folder.parent / f"glue-{project.folder.name}.py"
         other.write_text(
             "import runpy, sys\nimport torch\nimport weighbridge.mechanisms.transcript.recorder as recorder\n"
-            "claim = recorder.Recording._claim\n"
+            "claim = recorder.Recorder._claim\n"
             "def claiming(self, sequence, step, phase, state):\n"
             "    subjects = self._subjects\n"
             "    with torch.no_grad():\n"
             f"        {self.code}\n"
             "    return claim(self, sequence, step, phase, self._capture())\n"
-            "recorder.Recording._claim = claiming\n"
+            "recorder.Recorder._claim = claiming\n"
             "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
         )
         return [str(other), str(project.folder / "train.py"), str(project.data), str(project.folder / "config.json")]

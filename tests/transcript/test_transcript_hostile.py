@@ -12,7 +12,7 @@ import pytest
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.replay import replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.verify import check_initial_state, compare_replay
 
 from .world import Ended, World

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weighbridge.evidence.findings import Outcome
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import check_log, check_receipts
 

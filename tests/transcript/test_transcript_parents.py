@@ -12,7 +12,7 @@ from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.ledger.audit import audit_run
 from weighbridge.mechanisms.transcript.parents import Parent, parent_anchor, weights_of
 from weighbridge.mechanisms.transcript.replay import replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import check_initial_state, compare_replay
 

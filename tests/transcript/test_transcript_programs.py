@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import weighbridge.app.demo
 from weighbridge.evidence.findings import Outcome
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 
 from .judging import failing, initial, replayed
 from .world import Ended, World

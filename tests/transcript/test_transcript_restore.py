@@ -11,7 +11,7 @@ from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.plans import segments_of
 from weighbridge.mechanisms.transcript.replay import replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import compare_replay
 

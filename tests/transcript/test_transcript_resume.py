@@ -8,7 +8,7 @@ import pytest
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.plans import segments_of
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.verify import check_environment, check_log, check_receipts
 
 from .judging import held, read, replayed

@@ -13,7 +13,7 @@ import pytest
 
 from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.replay import replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import check_environment, check_initial_state, compare_replay
 from weighbridge.mechanisms.transcript.witness import most_overstated

@@ -25,6 +25,7 @@ from weighbridge.evidence.spool import Keeper
 from weighbridge.evidence.statement import Statement, sign_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript import replay as replay_module
+from weighbridge.mechanisms.transcript import replay_program
 from weighbridge.mechanisms.transcript.commitment import COMMITMENT, NONCE, PROGRESS, inspector_nonce
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.transcript import Transcript
@@ -296,6 +297,7 @@ def without_sandbox(world: World) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replay_module, "_INSIDE", inside)
+        patch.setattr(replay_program, "INSIDE", inside)
         patch.setattr(replay_module, "run_isolated", run)
         patch.setattr(replay_module, "most_overstated", lambda said, bounds: 0.0)
         yield

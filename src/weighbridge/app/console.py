@@ -1,6 +1,7 @@
 """What every command does the same way: one JSON object, or tables whose cells are text and never markup."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["print_json", "print_pairs", "print_table"]
+__all__ = ["plain_text", "print_json", "print_pairs", "print_table"]
+
+_FOREIGN = re.compile(r"[^\n -~]")
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """Prints one object and nothing else; NaN and infinities are a programming error."""
-    typer.echo(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
+    """Prints one object and nothing else; NaN and infinities are a programming error.
+
+    What is not printable is escaped: it stands in strings only, may be half a character, and could steer a terminal.
+    """
+    text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+    typer.echo(_FOREIGN.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text))
 
 
 def print_table(title: str, *, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -34,5 +41,10 @@ def print_pairs(title: str, *, pairs: Sequence[tuple[str, str]], notes: Sequence
         typer.echo(f"- {note}")
 
 
+def plain_text(text: str) -> str:
+    """Returns text on one line in which nothing can steer a terminal: characters that would are replaced."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def _plain(cell: str) -> str:
-    return escape("".join(character if character.isprintable() else "\ufffd" for character in cell))
+    return escape(plain_text(cell))

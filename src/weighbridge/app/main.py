@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from weighbridge.app.console import plain_text
 from weighbridge.errors import WeighbridgeError
 
 __all__ = ["build", "main"]
@@ -16,10 +17,12 @@ def build() -> typer.Typer:
         case_commands,
         chip_commands,
         demo_commands,
+        doctor_commands,
         inspect_commands,
         log_commands,
         plan_commands,
         practice_commands,
+        record_commands,
         registry_commands,
         transcript_commands,
     )
@@ -32,7 +35,11 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.add_typer(chip_commands.app, name="chip", help="Chips: run a command under watch, verify its records.")
-    app.add_typer(transcript_commands.app, name="transcript", help="Transcripts of training runs: show, verify.")
+    app.add_typer(
+        transcript_commands.app,
+        name="transcript",
+        help="Transcripts of training runs: list, show, query, diff, export, verify.",
+    )
     app.add_typer(log_commands.app, name="log", help="The transparency log: show, verify, prove, export, keep.")
     app.add_typer(registry_commands.app, name="registry", help="The directory of chips and its findings.")
     app.add_typer(plan_commands.app, name="plan", help="How much to look at, where and when, and what it would catch.")
@@ -40,7 +47,9 @@ def build() -> typer.Typer:
     assess_commands.mount(app)
     demo_commands.mount(app)
     practice_commands.mount(app)
+    record_commands.mount(app)
     case_commands.mount(app)
+    doctor_commands.mount(app)
     return app
 
 
@@ -49,7 +58,8 @@ def main() -> None:
     try:
         build()()
     except WeighbridgeError as error:
-        print(f"weighbridge: {error}", file=sys.stderr)
+        # The sentence may quote what somebody else wrote: a folder's name, a field of a journal.
+        print(f"weighbridge: {plain_text(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(141)

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weighbridge.app import (
+    transcript_diff_commands,
+    transcript_export_commands,
+    transcript_list_commands,
+    transcript_query_commands,
+)
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.output import exit_status, print_findings
 from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
@@ -21,10 +27,14 @@ from weighbridge.evidence.trust import TrustRoots
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from weighbridge.mechanisms.transcript.replaying import Leg
+    from weighbridge.mechanisms.transcript.replay_plan import Leg
     from weighbridge.mechanisms.transcript.transcript import Transcript
 
 app = typer.Typer(no_args_is_help=True)
+transcript_list_commands.mount(app)
+transcript_query_commands.mount(app)
+transcript_diff_commands.mount(app)
+transcript_export_commands.mount(app)
 
 Run = Annotated[Path, typer.Argument(help="The run's folder.")]
 Roots = Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")]
@@ -170,7 +180,8 @@ def _replays(
 
     every = segments_of(transcript)
     result["segments"] = len(every)
-    print("weighbridge: rebuilding the initial state from the seed …", file=sys.stderr)
+    if not transcript.observed:  # its replay begins at the beginning, and compares the initial state too
+        print("weighbridge: rebuilding the initial state from the seed …", file=sys.stderr)
     findings = [check_initial_state(transcript, core=core, parent=parent)]
     chosen = draw_segments(every, count, budget, drawn_by, digests=transcript.digests)
     result["drawn"] = [[leg.start, leg.until] for leg in chosen]

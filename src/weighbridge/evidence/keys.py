@@ -15,7 +15,7 @@ from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import open_regular, replace_durably
 from weighbridge.evidence.limits import LIMITS
 
-__all__ = ["PROTECTIONS", "FileSigner", "Signer", "is_weak_key", "key_id_of", "signature_holds"]
+__all__ = ["PROTECTIONS", "FileSigner", "Signer", "is_weak_key", "key_id_of", "read_private", "signature_holds"]
 
 PROTECTIONS = ("file", "pkcs11", "tpm", "silicon")
 """Where a private key can live, weakest first (protocol section 1)."""
@@ -135,7 +135,7 @@ class FileSigner:
             InputError: no such file, readable by others than its owner, or not an Ed25519 key in PEM.
         """
         source = Path(path)
-        pem = _read_private(source)
+        pem = read_private(source)
         try:
             key = serialization.load_pem_private_key(pem, password=None)
         except Exception as error:
@@ -219,7 +219,12 @@ def _read_small(path: Path) -> bytes:
     return data
 
 
-def _read_private(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
+    """Reads a file that its owner alone can read.
+
+    Raises:
+        InputError: it is no such file, open to others, or too large for a key.
+    """
     try:
         with open_regular(path, follow=True) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -145,6 +145,8 @@ def audit_run(
     common = _common(transcript)
     if _failed(before):
         return _rejected(common, before)
+    if transcript.observed:
+        return _rejected(common, [*before, _unaudited(transcript)])
     findings = [*before, *check_journal(transcript), check_environment(transcript)]
     findings.append(check_initial_state(transcript, core=core, scratch=scratch, parent=parent))
     if _failed(findings) or (transcript.contents.get("parent") and parent is None):
@@ -257,6 +259,17 @@ def _beside(nonzero: int, records: Sequence[RecordAudit]) -> int:
     """Returns non-zero bytes beside the explained ones: what an honest run of this program leaves unexplained."""
     explained = [sum(r.explanation.explained_bytes.values()) for r in records if r.explanation.matched]
     return max(0, nonzero - min(explained)) if nonzero and explained else 0
+
+
+def _unaudited(transcript: Transcript) -> Finding:
+    return Finding(
+        check="transcript.audit",
+        subject=transcript.run,
+        outcome=Outcome.INCONCLUSIVE,
+        reason="the run was recorded by what was seen of it, with seeds and data order of its own: such runs are not"
+        " audited, and cover no chip-time",
+        evidence=(transcript.run,),
+    )
 
 
 def _rejected(common: Mapping[str, Any], findings: Sequence[Finding]) -> RunAudit:

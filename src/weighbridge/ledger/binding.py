@@ -42,8 +42,8 @@ def check_against_log(workspace: Workspace, item: Logged, transcript: Transcript
             f"{len(unknown)} logged statements name journal heads that the journal handed over does not have: it was"
             " rewritten or cut"
         )
-    committed = int(transcript.contents["loop"]["steps"])
-    if transcript.reached > committed:
+    committed = transcript.planned
+    if committed is not None and transcript.reached > committed:
         reasons.append(f"its journal reaches step {transcript.reached}, and it committed to {committed} steps")
     size = len(canonical(transcript.contents))
     if size > LARGEST_CONTENTS_BYTES:

@@ -10,7 +10,7 @@ from typing import Any
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.plans import AuditPlan, plan_freezes
 from weighbridge.mechanisms.transcript.replay import Replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Freeze, Transcript
 

@@ -12,7 +12,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 from train import Trainer  # type: ignore[import-not-found]
 
 import weighbridge
-from weighbridge.mechanisms.transcript import handover, start
+from weighbridge.mechanisms.transcript import committing, handover
 
 CONFIG = json.loads(Path(sys.argv[2]).read_text())
 LEAVE, AT = CONFIG["leave"], CONFIG["at"]
@@ -64,7 +64,7 @@ def fill_the_disk() -> None:
 
 def main() -> None:
     if LEAVE == "no keeper":
-        start._QUIET_SECONDS = start._WAIT_SECONDS = 1.0
+        committing._QUIET_SECONDS = committing._WAIT_SECONDS = 1.0
     handover.RECEIPTS_SECONDS = 2.0 if LEAVE == "keeper gone" else 15.0
     torch.set_num_threads(1)
     run = weighbridge.start(data=sys.argv[1], config=CONFIG, stride=5)

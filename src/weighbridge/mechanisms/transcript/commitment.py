@@ -148,6 +148,15 @@ def _array(value: Any) -> bool:
     )
 
 
+def _file(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and _DIGEST.fullmatch(str(value[0])) is not None
+        and _natural(value[1])
+    )
+
+
 def _parent(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("run"), str) and _natural(value.get("step"))
 
@@ -159,10 +168,14 @@ def _check_contents(contents: Mapping[str, Any], where: Path) -> None:
         if not isinstance(contents.get(name), dict):
             raise EvidenceError("is missing or no mapping", where=where, field=name)
     data, code, _, environment, program, loop = (contents[name] for name in parts)
-    arrays, parent = data.get("arrays"), contents.get("parent")
+    arrays, files, parent = data.get("arrays"), data.get("files", {}), contents.get("parent")
+    observed = loop.get("mode") == "observed"
     held = {
         "data.root": isinstance(data.get("root"), str) and _DIGEST.fullmatch(data["root"]) is not None,
-        "data.arrays": isinstance(arrays, dict) and len(arrays) > 0 and all(_array(a) for a in arrays.values()),
+        "data.arrays": isinstance(arrays, dict)
+        and (len(arrays) > 0) is not observed
+        and all(_array(a) for a in arrays.values()),
+        "data.files": isinstance(files, dict) and (observed or not files) and all(_file(f) for f in files.values()),
         "code.digest": isinstance(code.get("digest"), str) and _DIGEST.fullmatch(code["digest"]) is not None,
         "code.root": isinstance(code.get("root"), str),
         "environment.threads": _natural(environment.get("threads"), 1),
@@ -170,7 +183,12 @@ def _check_contents(contents: Mapping[str, Any], where: Path) -> None:
         "program.arguments": _words(program.get("arguments")),
         "program.directory": isinstance(program.get("directory"), str),
         "parent": parent is None or _parent(parent),
-        **{f"loop.{name}": _natural(loop.get(name), 1) for name in ("steps", "batch_size", "stride")},
+        "program.variables": isinstance(program.get("variables", {}), dict),
+        "loop.stride": _natural(loop.get("stride"), 1),
+        **{
+            f"loop.{name}": loop.get(name, 0) is None if observed else _natural(loop.get(name), 1)
+            for name in ("steps", "batch_size")
+        },
     }
     for field, holds in held.items():
         if not holds:

@@ -83,6 +83,11 @@ class Discovery:
 
         return undo
 
+    @property
+    def has_optimizer(self) -> bool:
+        """Whether an optimizer was built that is still alive."""
+        return any(isinstance(ref(), torch.optim.Optimizer) for ref in self._built)
+
     def stop(self) -> None:
         """Stops looking."""
         self._open = False
@@ -128,10 +133,9 @@ def _check(subjects: Subjects) -> None:
     for name, tensor in tensors.items():
         if is_lazy(tensor):
             raise InputError("has no shape yet", where=name, mend="run a lazy module once between start and the loop")
-    known = {id(tensor) for tensor in tensors.values()}
-    for name, optimizer in subjects.optimizers.items():
-        foreign = sum(id(p) not in known for group in optimizer.param_groups for p in group["params"])
-        if foreign:
-            raise InputError(
-                f"updates {foreign} tensors that belong to no model built since start", where=name, mend=_BUILD_AFTER
-            )
+    if strangers := subjects.strangers():
+        raise InputError(
+            f"update {strangers} tensors that belong to no model built since start",
+            where=" and ".join(subjects.optimizers),
+            mend=_BUILD_AFTER,
+        )

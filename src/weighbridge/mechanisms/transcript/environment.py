@@ -10,8 +10,6 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
-
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.encoding import canonical
@@ -23,6 +21,7 @@ __all__ = [
     "CodeTree",
     "describe_environment",
     "differences",
+    "packages_of",
 ]
 
 CODE_TREE_LIMIT_BYTES = 1 << 20
@@ -118,13 +117,18 @@ class CodeTree:
             path.write_bytes(data)
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment(packages_besides: Iterable[str] = ()) -> dict[str, Any]:
     """Returns interpreter, packages, threads, processor and numeric settings as plain data.
 
     A package is named by version and by the digest of its RECORD, which lists the digest of each of its files.
+
+    Args:
+        packages_besides: packages to name too, beside those that always are.
     """
+    import torch  # here, because a code tree is read without it
+
     packages: dict[str, list[str]] = {}
-    for name in _PACKAGES:
+    for name in sorted({*_PACKAGES, *packages_besides}):
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
@@ -143,6 +147,13 @@ def describe_environment() -> dict[str, Any]:
         "default_dtype": str(torch.get_default_dtype()),
         "variables": {name: os.environ[name] for name in NUMERIC_VARIABLES if name in os.environ},
     }
+
+
+def packages_of(modules: Iterable[str]) -> set[str]:
+    """Returns the packages that imported modules came from, but for this one, which is the verifier's own."""
+    tops = {name.partition(".")[0] for name in modules}
+    known = metadata.packages_distributions()
+    return {distribution.lower() for top in tops for distribution in known.get(top, ())} - {"weighbridge"}
 
 
 def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:

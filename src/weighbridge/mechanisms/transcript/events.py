@@ -90,7 +90,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "segment": _natural,
             "run": _digest,
             "step": _natural,
-            "steps": _natural,
+            "steps": lambda value: value is None or _natural(value),
             "stride": _natural,
             "state": _digest,
             "anchor": is_anchor_name,
@@ -131,7 +131,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     ),
     "end": (
         {"step": _natural, "finished": lambda value: isinstance(value, bool), "claimed_until": _claimed, **_WHERE},
-        {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural},
+        {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural, "unwatched": _natural},
     ),
 }
 """By type: fields that must be there, and fields that may be."""

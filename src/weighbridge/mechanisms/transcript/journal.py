@@ -7,7 +7,7 @@ continues from. Each line has one spelling (sorted keys, no spaces, no NaN).
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from weighbridge.evidence.files import open_regular
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.events import check_event
 
-__all__ = ["Event", "Journal", "Segment", "read_segment", "segment_paths"]
+__all__ = ["Event", "Journal", "Segment", "SegmentReader", "read_segment", "segment_paths"]
 
 _LINE_LIMIT_BYTES = 16 << 20
 _SEGMENT_LIMIT_BYTES = 4 << 30
@@ -110,32 +110,52 @@ def segment_paths(folder: Path) -> list[Path]:
     return paths
 
 
+class SegmentReader:
+    """Reads one segment line by line, so that a long one needs no memory; iterate over it once for its events.
+
+    A last line without its end is left out, and ``torn`` says so once the last event was given.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.torn = False
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yields the whole lines.
+
+        Raises:
+            EvidenceError: the file is no plain file or too large, or a line is not an event in its one spelling.
+        """
+        head, number, size = _START, 0, 0
+        try:
+            with open_regular(self.path) as file:
+                while line := file.readline(_LINE_LIMIT_BYTES):
+                    size += len(line)
+                    number += 1
+                    where = f"{self.path}:{number}"
+                    if size > _SEGMENT_LIMIT_BYTES:
+                        raise EvidenceError("has more than 4 GiB", where=self.path)
+                    if not line.endswith(b"\n"):
+                        if len(line) >= _LINE_LIMIT_BYTES:
+                            raise EvidenceError("line longer than 16 MiB", where=where)
+                        self.torn = True
+                        break
+                    data = _read_line(line, where)
+                    head = _advance(head, line)
+                    yield Event(data, head)
+        except OSError as error:
+            raise EvidenceError(f"cannot be read ({error.strerror})", where=self.path) from error
+
+
 def read_segment(path: Path) -> Segment:
     """Reads one segment; a last line without its end is reported as torn and left out.
 
     Raises:
         EvidenceError: the file is no plain file or too large, or a whole line is not an event in its one spelling.
     """
-    events: list[Event] = []
-    head, torn, size = _START, False, 0
-    try:
-        with open_regular(path) as file:
-            while line := file.readline(_LINE_LIMIT_BYTES):
-                size += len(line)
-                where = f"{path}:{len(events) + 1}"
-                if size > _SEGMENT_LIMIT_BYTES:
-                    raise EvidenceError("has more than 4 GiB", where=path)
-                if not line.endswith(b"\n"):
-                    if len(line) >= _LINE_LIMIT_BYTES:
-                        raise EvidenceError("line longer than 16 MiB", where=where)
-                    torn = True
-                    break
-                data = _read_line(line, where)
-                head = _advance(head, line)
-                events.append(Event(data, head))
-    except OSError as error:
-        raise EvidenceError(f"cannot be read ({error.strerror})", where=path) from error
-    return Segment(path, tuple(events), torn)
+    reader = SegmentReader(path)
+    events = tuple(reader)
+    return Segment(path, events, reader.torn)
 
 
 def _read_line(line: bytes, where: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from blake3 import blake3
 from torch import Tensor, nn
-from torch.optim import optimizer as optimizer_hooks
 
 from weighbridge.mechanisms.transcript.encoding import canonical, framed
 from weighbridge.mechanisms.transcript.state import (
@@ -130,17 +129,25 @@ class LoopHooks:
     ) -> None:
         self._subjects = subjects
         self._before, self._after = before_update, after_update
-        self._own = {id(optimizer) for optimizer in subjects.optimizers.values()}
         self._undo: list[Callable[[], Any]] = []
         self.iteration: Iteration | None = None
+        self.updating = 0
+        """Optimizers at work at this moment: their closures may run the model (L-BFGS)."""
+
+    @property
+    def updated(self) -> bool:
+        """Whether the step under way changed the weights; by hand, a backward pass is the sign of it."""
+        step = self.iteration
+        return step is not None and (step.updates > 0 or (not self._subjects.optimizers and bool(step.losses)))
 
     def install(self) -> None:
         """Installs the hooks."""
         for module in self._subjects.modules.values():
             handle = module.register_forward_pre_hook(_InputHook(self._forward), with_kwargs=True)
             self._undo.append(handle.remove)
-        self._undo.append(optimizer_hooks.register_optimizer_step_pre_hook(self._pre_step).remove)
-        self._undo.append(optimizer_hooks.register_optimizer_step_post_hook(self._post_step).remove)
+        for optimizer in self._subjects.optimizers.values():
+            self._undo.append(optimizer.register_step_pre_hook(self._pre_step).remove)
+            self._undo.append(optimizer.register_step_post_hook(self._post_step).remove)
         original = torch.autograd.backward
 
         @functools.wraps(original)
@@ -172,12 +179,14 @@ class LoopHooks:
             self.iteration.inputs += _digests([list(arguments), keywords])
 
     def _pre_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
-        if self.iteration is not None and id(optimizer) in self._own:
+        self.updating += 1
+        if self.iteration is not None:
             if self.iteration.updates == 0:
                 self._before()
             self.iteration.updates += 1
             self.iteration.updated.add(id(optimizer))
 
     def _post_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
-        if self.iteration is not None and id(optimizer) in self._own:
+        self.updating -= 1
+        if self.iteration is not None:
             self._after()

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Freeze, Transcript
 
 __all__ = ["AuditPlan", "plan_freezes", "plan_segments", "segments_of"]
@@ -37,7 +37,12 @@ def _within(legs: Sequence[Leg], steps: Iterable[int]) -> frozenset[int]:
 
 
 def _anchors(transcript: Transcript) -> dict[int, str]:
-    """Returns the states at which replay can begin, by step: those whose files were handed over."""
+    """Returns the states at which replay can begin, by step: those whose files were handed over.
+
+    A program whose loop is its own can begin only at its beginning.
+    """
+    if transcript.observed:
+        return {}
     found: dict[int, str] = {}
     for event in transcript.events:
         if event.type in ("segment", "freeze"):

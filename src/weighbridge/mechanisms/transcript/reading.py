@@ -175,7 +175,7 @@ def _check_steps(transcript: Transcript) -> Finding:
 
 def _sequence(transcript: Transcript, number: int, segment: Segment) -> Iterator[str]:
     """Yields what is wrong with the order of a segment's events."""
-    loop = transcript.contents["loop"]
+    planned = transcript.planned
     step = int(segment.events[0].data.get("step", 0))
     for event in segment.events[1:]:
         if event.data["step"] != step:
@@ -185,11 +185,11 @@ def _sequence(transcript: Transcript, number: int, segment: Segment) -> Iterator
             step += 1
             if ("state" in event.data) != (step % transcript.stride == 0):
                 yield f"the state at step {step} is committed where none is due, or missing where one is"
-    if step > loop["steps"]:
+    if planned is not None and step > planned:
         yield f"segment {number} has more steps than were committed"
     if any(event.type == "end" for event in segment.events[:-1]):
         yield f"segment {number} goes on after its end"
-    if segment.complete and segment.events[-1].data["finished"] != (step >= loop["steps"]):
+    if planned is not None and segment.complete and segment.events[-1].data["finished"] != (step >= planned):
         yield f"segment {number} says wrongly whether it finished"
 
 
@@ -223,23 +223,26 @@ def _claimed_twice(transcript: Transcript) -> str | None:
 
 
 def _check_complete(transcript: Transcript) -> list[Finding]:
-    last, steps = transcript.segments[-1], transcript.contents["loop"]["steps"]
+    last = transcript.segments[-1]
+    steps = "" if transcript.planned is None else f" of {transcript.planned}"
     if not last.complete:
         how = "ends without its end" + (" inside a line" if last.torn else "")
     elif "left_inside_step" in last.events[-1].data:
         how = "ends inside a step, whose update is not recorded"
+    elif last.events[-1].data.get("unwatched"):
+        how = f"leaves {last.events[-1].data['unwatched']} optimizers or weights out that were built while it trained"
     elif not last.events[-1].data["finished"]:
         return [
             transcript_finding(
                 transcript,
                 "complete",
                 Outcome.PASS,
-                f"the run was ended early, after step {transcript.reached} of {steps}",
+                f"the run was ended early, after step {transcript.reached}{steps}",
             )
         ]
     else:
         return []
-    reason = f"the transcript {how}, after step {transcript.reached} of {steps}"
+    reason = f"the transcript {how}, after step {transcript.reached}{steps}"
     return [transcript_finding(transcript, "complete", Outcome.INCONCLUSIVE, reason)]
 
 

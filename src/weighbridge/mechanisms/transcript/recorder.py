@@ -1,9 +1,9 @@
-"""Recording: the loop that a training program runs over, watched from inside and committed as it goes.
+"""Recording a run, watched from inside and committed as it goes, whoever drives its loop.
 
 Recording reads and never writes: it draws from no generator of the program, reorders nothing and changes no bit of
 the training. What it costs is printed when the loop ends.
 
-It is strict until the first batch: what cannot be recorded is refused before anything is trained. From then on it
+It is strict until the first step: what cannot be recorded is refused before anything is trained. From then on it
 never stops the training: where it fails (a full disk, say) it says so once, loudly, and the transcript ends there,
 unfinished, which a verifier sees.
 """
@@ -13,108 +13,50 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from weighbridge.errors import InputError
-from weighbridge.evidence.keys import Signer
-from weighbridge.evidence.spool import SpoolClient
 from weighbridge.mechanisms.transcript.anchors import layout_of, write_anchor
 from weighbridge.mechanisms.transcript.commitment import salt_for
-from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.handover import Handover
 from weighbridge.mechanisms.transcript.journal import Journal
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
-from weighbridge.mechanisms.transcript.parents import weights_of
+from weighbridge.mechanisms.transcript.recorder_parts import Committed, Costs, Resumption
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters, restore
 
-__all__ = ["Recording", "Resumption"]
+__all__ = ["Recorder"]
 
 
-@dataclass(frozen=True)
-class Resumption:
-    """Where a new segment continues.
+class Recorder:
+    """What records a run, step by step, whoever drives the loop.
 
-    Attributes:
-        segment: its number.
-        parent: file of the segment before.
-        parent_head: head of that segment, hex.
-        anchor: file of the state from which it continues.
-        step: steps completed in that state.
-        state: the state.
-        lost_steps: steps that were trained after it and are trained again.
-        environment: what differs from the committed environment, a sentence each.
-    """
-
-    segment: int
-    parent: str
-    parent_head: str
-    anchor: str
-    step: int
-    state: TrainingState
-    lost_steps: int
-    environment: tuple[str, ...] = ()
-
-
-@dataclass
-class _Costs:
-    """Seconds and bytes that recording took, by part."""
-
-    hashing: float = 0.0
-    anchoring: float = 0.0
-    anchors: int = 0
-    anchor_bytes: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-
-class Recording:
-    """One run being recorded. Loop over it: each item is a batch; train on it in the body.
-
-    A loop that is left early (by ``break`` or an exception) ends the transcript as unfinished; a step that was left
+    A run that is left early (by ``break`` or an exception) ends the transcript as unfinished; a step that was left
     after its update does not count.
 
     Attributes:
-        seed: the run's seed (32 bytes), from which generators and order follow.
         step: steps completed so far.
-        steps: steps that the run will take.
+        steps: steps that the run will take; None if nobody knows before.
         folder: where the transcript is written.
-        config: the committed configuration, as plain data.
     """
 
     def __init__(
-        self,
-        *,
-        folder: Path,
-        run: str,
-        seed: bytes,
-        key: bytes,
-        data: Dataset,
-        steps: int,
-        batch_size: int,
-        stride: int,
-        discovery: Discovery,
-        signer: Signer | None,
-        spool: SpoolClient | None,
-        resumption: Resumption | None,
-        config: dict[str, Any],
-        parent: Path | None = None,
+        self, committed: Committed, *, steps: int | None, discovery: Discovery, resumption: Resumption | None = None
     ) -> None:
-        self.folder, self.run, self.seed, self.steps, self.config = folder, run, seed, steps, config
+        self.folder, self.run, self.steps = committed.folder, committed.run, steps
         self.step = resumption.step if resumption else 0
-        self._key, self._data, self._batch_size, self._stride = key, data, batch_size, stride
-        self._discovery, self._resumption, self._parent = discovery, resumption, parent
+        self._key, self._stride = committed.key, committed.stride
+        self._discovery, self._resumption = discovery, resumption
         self._segment = resumption.segment if resumption else 0
-        self._handover = Handover(folder, run=run, signer=signer, spool=spool)
+        self._handover = Handover(committed.folder, run=committed.run, signer=committed.signer, spool=committed.spool)
         notice = os.environ.get("WEIGHBRIDGE_CHIP_NOTICE")
         self._board = NoticeBoard(Path(notice) if notice else None)
         self._chip = os.environ.get("WEIGHBRIDGE_CHIP", "")
-        self._costs = _Costs()
+        self._costs = Costs()
         self._iteration: Iteration | None = None
         self._gradients: dict[str, torch.Tensor] = {}
         self._updating = False
@@ -128,34 +70,58 @@ class Recording:
         self._state = "new"  # new, open, failed, closed
         self._said_foreign = False
 
-    def __iter__(self) -> Iterator[Any]:
-        """Yields batches in the order that the seed fixes, and records each step as it was taken."""
-        if self._state != "new":
-            raise InputError("a run is looped over once", where="weighbridge run", mend="call start again")
+    # --- the run, as the loop's driver tells it
+
+    def begin(self) -> None:
+        """Names what was built, anchors the state before the first step, and begins to watch.
+
+        Raises:
+            InputError: nothing was built that could be recorded.
+        """
         self._subjects = self._discovery.close()
         self._hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=self._after_update)
         self._open_segment()
         self._state = "open"
         self._hooks.install()
-        atexit.register(self._finish)
-        try:
-            indices = self._data.indices(self.seed, batch_size=self._batch_size, start=self.step, stop=self.steps)
-            for taken in indices:
-                self._hooks.iteration = self._iteration = Iteration(self._subjects, self._gradients)
-                batch = self._data.batch(taken)
-                yielded = batch if not isinstance(batch, dict) else dict(batch)
-                yield batch
-                self._end_step(yielded)
-        finally:
-            self._finish()
+        atexit.register(self.finish)
 
-    def parent_weights(self, model: str = "model") -> dict[str, torch.Tensor]:
-        """Returns the declared parent's final weights, to be loaded before the loop: ``model.load_state_dict(…)``.
+    def begin_step(self) -> None:
+        """Marks the start of a step: the state is at rest, and what the step depends on has not been touched."""
+        self._hooks.iteration = self._iteration = Iteration(self._subjects, self._gradients)
 
-        Raises:
-            InputError: ``start`` was given no parent, or it had no such model.
+    def end_step(self, batch: Any) -> None:
+        """Marks the end of a step: the state is at rest again.
+
+        Args:
+            batch: what the loop handed out, for programs whose models are not called as modules.
         """
-        return weights_of(self._parent, model)
+        iteration, self._iteration = self._iteration, None
+        assert iteration is not None
+        self.step += 1
+        self._guarded(lambda: self._note_step(iteration, batch))
+
+    @property
+    def updated(self) -> bool:
+        """Whether the step under way has changed the weights."""
+        return self._hooks.updated
+
+    @property
+    def updating(self) -> bool:
+        """Whether an optimizer is at work at this moment."""
+        return self._hooks.updating > 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over as planned."""
+        return self.steps is not None and self.step >= self.steps
+
+    def _about_the_end(self) -> dict[str, Any]:
+        """Returns what the last event says besides."""
+        return {}
+
+    def _places_of_data(self) -> list[list[Any]]:
+        """Returns name, address and bytes of the committed data that lies in this process's own memory."""
+        return []
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Does recording's work in the loop; what fails there must not stop the training."""
@@ -217,14 +183,14 @@ class Recording:
         self._journal = Journal(self.folder / f"journal-{self._segment:04d}.jsonl", event)
         self._sign({"state": event["state"], "step": self.step})
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Ends the segment: after the last step, when the loop is left early, or at the program's exit."""
         # A forked child holds a copy of this run, which is not its to end.
         if self._state not in ("open", "failed") or os.getpid() != self._process:
             return
         iteration, self._iteration = self._iteration, None
         self._hooks.remove()
-        atexit.unregister(self._finish)
+        atexit.unregister(self.finish)
         self._guarded(lambda: self._close_segment(iteration))
         self._state = "closed"
         with contextlib.suppress(OSError):
@@ -241,8 +207,9 @@ class Recording:
         event: dict[str, Any] = {
             "type": "end",
             "step": self.step,
-            "finished": self.step >= self.steps,
+            "finished": self.finished,
             "claimed_until": self._claimed,
+            **self._about_the_end(),
         }
         if state is not None:
             event["anchor"] = f"state-{self._segment:04d}-{self.step:07d}-end.safetensors"
@@ -292,12 +259,6 @@ class Recording:
             self._updating = True
         if self._board.watched and self._iteration is not None:
             self._iteration.note_update()
-
-    def _end_step(self, batch: Any) -> None:
-        iteration, self._iteration = self._iteration, None
-        assert iteration is not None
-        self.step += 1
-        self._guarded(lambda: self._note_step(iteration, batch))
 
     def _note_step(self, iteration: Iteration, batch: Any) -> None:
         digest, where = iteration.batch_digest(batch, salt_for(self._key, f"batch/{self.step - 1}"))
@@ -367,11 +328,7 @@ class Recording:
         }
         self._claimed = sequence
         layout = layout_of(self._subjects, state)
-        arrays = [
-            [f"data/{name}", array.__array_interface__["data"][0], array.nbytes]
-            for name, array in self._data.arrays.items()
-            if name not in self._data.paths and array.flags.c_contiguous
-        ]
+        arrays = self._places_of_data()
         self._journal.append({"type": "freeze", "layout": layout, "data": arrays, **self._where(), **claim})
         self._sign({"state": digest, "step": step, "freeze": claim})
 

@@ -17,14 +17,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import weighbridge
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
 from weighbridge.mechanisms.transcript.anchors import read_anchor
-from weighbridge.mechanisms.transcript.environment import NUMERIC_VARIABLES
+from weighbridge.mechanisms.transcript.data_files import DataFiles
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
-from weighbridge.mechanisms.transcript.replaying import Leg, ReplayPlan
+from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
+from weighbridge.mechanisms.transcript.replay_program import program_command, program_environment
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.witness import Witness, most_overstated
@@ -34,6 +34,12 @@ __all__ = ["Replay", "ReplayedState", "replay"]
 
 _INSIDE = INSIDE
 _PARENT = "parent.safetensors"
+_OWN_BYTES = 16 << 30
+_OWN_FILES = 20_000
+"""What a program that writes as it likes may write beside its code, and the files of the code itself."""
+_LONGEST_S = 7 * 86_400.0
+_SLOWER = 4.0
+"""Times as long as recorded that a replay may take from the program's beginning."""
 _MAKE_AGAIN = "its data was an array in memory, and no file of it can be shown: give start the paths of .npy files"
 
 
@@ -156,15 +162,21 @@ def replay(
             digests=wanted,
             out=Path(_INSIDE / "out"),
             config=contents["config"],
-            steps=int(contents["loop"]["steps"]),
-            batch_size=int(contents["loop"]["batch_size"]),
+            steps=transcript.planned or 0,
+            batch_size=int(contents["loop"]["batch_size"] or 1),
             count_flop=count_flop,
-            data_root=contents["data"]["root"] if not committed_paths(contents["data"]) else None,
+            data_root=contents["data"]["root"]
+            if not (transcript.observed or committed_paths(contents["data"]))
+            else None,
             parent=Path(_INSIDE / _PARENT) if contents.get("parent") else None,
         )
         (work / "plan.json").write_text(plan.as_json())
-        shown = data_binds(contents["data"], data, work if without_data else None)
-        program = Bind(work / "code", place_inside(contents["code"]["root"], "code.root"))
+        if transcript.observed:
+            shown = DataFiles.binds(contents["data"])
+        else:
+            shown = data_binds(contents["data"], data, work if without_data else None)
+        # A program with a loop of its own writes what it likes (checkpoints, say) beside its code: into a copy.
+        program = Bind(work / "code", place_inside(contents["code"]["root"], "code.root"), writable=transcript.observed)
         directory = place_inside(contents["program"]["directory"], "program.directory")
         interpreter = interpreter_binds()
         for place, is_file in [
@@ -188,16 +200,16 @@ def replay(
             data_bytes=sum(bind.host.stat().st_size for bind in shown),
         )
         result = run_isolated(
-            [sys.executable, *_arguments(contents["program"], Path(contents["code"]["root"]))],
+            [sys.executable, *program_command(contents)],
             Sandbox(
                 binds=tuple(binds),
-                environment=_environment(contents["environment"], threads),
+                environment=program_environment(contents, threads),
                 working_directory=directory,
-                seconds=seconds,
+                seconds=max(seconds, _recorded_seconds(transcript)),
                 memory_bytes=allowance.memory_bytes,
                 file_bytes=allowance.file_bytes,
-                written_bytes=allowance.written_bytes,
-                written_files=allowance.written_files,
+                written_bytes=allowance.written_bytes + (_OWN_BYTES if transcript.observed else 0),
+                written_files=allowance.written_files + (_OWN_FILES if transcript.observed else 0),
                 core=core,
             ),
             observer=watch,
@@ -206,6 +218,13 @@ def replay(
         yield _read(out, result, walked, wanted, witness, mend=None if shown else _MAKE_AGAIN)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _recorded_seconds(transcript: Transcript) -> float:
+    """Returns how long a replay from the beginning may take, by the recording's own clock; 0 where nothing is said."""
+    first, last = transcript.segments[0].events[0].data, transcript.segments[-1].events[-1].data
+    took = (int(last.get("monotonic_ns", 0)) - int(first.get("monotonic_ns", 0))) / 1e9
+    return min(_LONGEST_S, _SLOWER * max(took, 0.0)) if transcript.observed else 0.0
 
 
 def _anchors(transcript: Transcript, legs: Sequence[Leg]) -> list[Bind]:
@@ -242,35 +261,6 @@ def _make_room(program: Bind, place: Path, *, is_file: bool) -> None:
             point.touch()
     except OSError as error:
         raise EvidenceError("lies where the code tree has a file", where="opening.json", field=str(place)) from error
-
-
-def _arguments(program: Mapping[str, Any], code: Path) -> list[str]:
-    arguments = [str(argument) for argument in program["arguments"]]
-    if not arguments or not arguments[0]:
-        raise EvidenceError("names no script to run", where="opening.json", field="program")
-    if not Path(arguments[0]).is_relative_to(code):  # "-c", say, would run what no code tree holds
-        raise EvidenceError("names a script outside the committed code tree", where="opening.json", field="program")
-    if any("\0" in argument for argument in arguments):
-        raise EvidenceError("holds a zero byte", where="opening.json", field="program")
-    return arguments
-
-
-def _environment(recorded: Mapping[str, Any], threads: int | None) -> dict[str, str]:
-    variables = {k: str(v) for k, v in recorded.get("variables", {}).items() if k in NUMERIC_VARIABLES}
-    if any("\0" in value for value in variables.values()):
-        raise EvidenceError("holds a zero byte", where="opening.json", field="environment.variables")
-    variables.setdefault("OMP_NUM_THREADS", str(recorded["threads"]))
-    if threads is not None:
-        variables |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    source = Path(weighbridge.__file__).resolve().parents[1]
-    if not source.is_relative_to(sys.prefix):  # not installed, but run from its sources
-        variables["PYTHONPATH"] = str(source)
-    return variables | {
-        "WEIGHBRIDGE_REPLAY": str(_INSIDE / "plan.json"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PATH": "/usr/bin:/bin",
-        "HOME": "/tmp",  # noqa: S108 - a private tmpfs inside
-    }
 
 
 def _read(

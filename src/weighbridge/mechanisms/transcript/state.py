@@ -65,6 +65,11 @@ class Subjects:
         """Yields the buffers of :meth:`parameters`."""
         return ((name, tensor) for name, tensor in self.parameters() if "/buffer/" in name)
 
+    def strangers(self) -> int:
+        """Returns how many tensors the optimizers update that belong to no recorded module."""
+        known = {id(tensor) for _, tensor in self.parameters()}
+        return sum(id(p) not in known for optimizer in self.optimizers.values() for p in _optimized(optimizer))
+
     @property
     def follows_losses(self) -> bool:
         """Whether a schedule depends on the losses, so that it cannot be stepped to an anchor's position."""

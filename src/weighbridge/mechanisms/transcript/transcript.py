@@ -169,6 +169,17 @@ class Transcript:
         return int(self.contents["loop"]["stride"])
 
     @property
+    def observed(self) -> bool:
+        """Whether the run was recorded by what was seen of it: its loop, data order and seeds are its own."""
+        return bool(self.contents["loop"].get("mode") == "observed")
+
+    @property
+    def planned(self) -> int | None:
+        """Steps that the run committed to; None where nobody knew before."""
+        steps = self.contents["loop"]["steps"]
+        return None if steps is None else int(steps)
+
+    @property
     def steps_taken(self) -> int:
         """Steps that were trained, those redone after a resumption included."""
         return sum(1 for event in self.events if event.type == "step")

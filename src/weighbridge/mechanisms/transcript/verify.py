@@ -12,7 +12,7 @@ from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.environment import CONTENTS_LIMIT_BYTES, describe_environment, differences
 from weighbridge.mechanisms.transcript.reading import check_journal, check_log, check_receipts, transcript_finding
 from weighbridge.mechanisms.transcript.replay import Replay, replay
-from weighbridge.mechanisms.transcript.replaying import Leg
+from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.witness import SHARE_TOLERANCE, TOLERANCE_S
@@ -28,12 +28,13 @@ __all__ = [
 ]
 
 _finding = transcript_finding
+_MOST_PACKAGES = 2000
 
 
 def check_environment(transcript: Transcript) -> Finding:
     """Compares the committed environment with the verifier's own; what differs can explain a failed replay."""
-    here = describe_environment()
     recorded = dict(transcript.contents["environment"])
+    here = describe_environment(list(recorded.get("packages", {}))[:_MOST_PACKAGES])
     for name in ("threads", "variables", "deterministic", "matmul_precision", "default_dtype"):
         here[name] = recorded.get(name)  # the program sets these itself, or replay sets them again
     found = differences(recorded, here)
@@ -69,6 +70,10 @@ def check_initial_state(
     committed = transcript.digests.get(0)
     if committed is None:
         return _finding(transcript, "initial-state", Outcome.FAIL, "no digest of the initial state was committed")
+    if transcript.observed:
+        reason = "the program chose its seeds itself, with its data in sight: others may have been tried, and weights"
+        reason += " could lie in the data; that it builds this state again is for its replay to show"
+        return _finding(transcript, "initial-state", Outcome.INCONCLUSIVE, reason)
     opened = len(canonical(transcript.contents))
     if opened > CONTENTS_LIMIT_BYTES:
         return _finding(

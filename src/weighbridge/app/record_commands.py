@@ -1,0 +1,99 @@
+"""``weighbridge record``: runs a training program that knows nothing of us, and records it."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weighbridge.errors import InputError
+
+__all__ = ["mount"]
+
+_LAUNCH = "weighbridge.mechanisms.transcript.launch"
+_INTERPRETERS = ("python", "python3", f"python3.{sys.version_info.minor}")
+_MEND = "give it after --, as in: weighbridge record -- python train.py --lr 0.1"
+
+
+def mount(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(context_settings={"allow_interspersed_args": False})(record)
+
+
+def record(
+    command: Annotated[list[str], typer.Argument(help="The program, after --, as you would start it.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for transcripts.")] = Path("weighbridge-runs"),
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file or folder that the program reads its data from; repeat it. Replay sees no other."),
+    ] = None,
+    code: Annotated[
+        Path | None, typer.Option(help="Folder of the program's own files; default the script's, or for -m this one.")
+    ] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Steps between digests of the full state.")] = 10,
+    variable: Annotated[
+        list[str] | None, typer.Option(help="An environment variable that the program depends on; repeat it.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End the program if it cannot be recorded; fail if nothing was caught.")
+    ] = False,
+) -> None:
+    """Records a PyTorch program without a line changed in it: it runs as ever, and leaves a transcript.
+
+    Nothing of the training changes, seeds included; so the run is bound to no seed that others chose, and the
+    transcript says so. Verify it with ``weighbridge transcript verify``: the program runs again, from its beginning,
+    and every committed state must come out bit for bit. What it reads besides its own code must be named with --data.
+
+    Example: weighbridge record --data corpus.txt -- python train.py --steps 100
+    """
+    interpreter, options, program = _split(command)
+    module = program[0] == "-m"
+    script = Path(program[1] if module else program[0])
+    if not module and not script.is_file():
+        raise InputError("is not there", where=script, field="COMMAND", mend=_MEND)
+    for path in data or []:
+        if not path.exists():
+            raise InputError("is not there", where=path, field="--data", mend="name the files that hold the data")
+    settings = {
+        "store": str(out.resolve()),
+        "code": str((code or (Path.cwd() if module else script.resolve().parent)).resolve()),
+        "data": [str(path.resolve()) for path in data or []],
+        "stride": stride,
+        "variables": variable or [],
+        "strict": strict,
+    }
+    arguments = [interpreter, *options, "-m", _LAUNCH, *(["-m"] if module else []), *_program(program, module=module)]
+    # Sets are walked in the order of hashes: the same order in every process, unless the user chose one.
+    environment = {"PYTHONHASHSEED": "0"} | os.environ | {"WEIGHBRIDGE_RECORD": json.dumps(settings)}
+    os.execve(interpreter, arguments, environment)  # noqa: S606 - no shell
+
+
+def _split(command: Sequence[str]) -> tuple[str, list[str], list[str]]:
+    """Returns the interpreter, its own options, and the script or ``-m`` with what follows."""
+    first, rest = command[0], list(command[1:])
+    if first in _INTERPRETERS or Path(first).name.startswith("python"):
+        interpreter = sys.executable if first in _INTERPRETERS else first
+        if shutil.which(interpreter) is None:
+            raise InputError("is no program", where=first, field="COMMAND", mend=_MEND)
+        options = []
+        while rest and rest[0].startswith("-") and rest[0] != "-m":
+            if rest[0].startswith("-c"):
+                mend = "put it into a file: its code is committed as a file"
+                raise InputError("runs text that is in no file", where="-c", field="COMMAND", mend=mend)
+            options.append(rest.pop(0))
+        if not rest or rest == ["-m"]:
+            raise InputError("names no program", where=" ".join(command), field="COMMAND", mend=_MEND)
+        return interpreter, options, rest
+    if Path(first).suffix == ".py":
+        return sys.executable, [], list(command)
+    mend = "start the Python program itself: weighbridge record -- python train.py, or -- python -m MODULE"
+    raise InputError("is no Python program that is started here", where=first, field="COMMAND", mend=mend)
+
+
+def _program(program: Sequence[str], *, module: bool) -> list[str]:
+    return list(program[1:]) if module else [str(Path(program[0]).resolve()), *program[1:]]

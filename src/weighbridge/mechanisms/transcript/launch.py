@@ -1,0 +1,185 @@
+"""Runs a Python program as ``python SCRIPT`` or ``python -m MODULE`` would, watched from its first step to its last.
+
+``python -m weighbridge.mechanisms.transcript.launch [-m] PROGRAM ARGUMENTS``; what to do is in the environment. PyTorch
+is imported by the program, when and as it likes (its settings may come before), and watched from then on.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import random
+import runpy
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weighbridge.mechanisms.transcript.observed import ObservedRecording
+    from weighbridge.mechanisms.transcript.observing import Observer
+
+__all__ = ["main"]
+
+SETTINGS = "WEIGHBRIDGE_RECORD"
+_NOTHING_CAUGHT = 3
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the program; ends as it does, but with 3 where a strict recording caught nothing."""
+    module = arguments[0] == "-m"
+    command = list(arguments[1:] if module else arguments)
+    host = _Host(command, module=module)
+    # A program that leaves these two unseeded is another every time: now it can be repeated. PyTorch's own generator
+    # begins alike in every process.
+    random.seed(host.launch)
+    _when_imported("numpy", lambda: _seed_numpy(host.launch))
+    _when_imported("torch", host.arm)
+    sys.argv = command
+    if module:
+        sys.path[0] = str(Path.cwd())
+    else:
+        sys.path[0] = str(Path(command[0]).resolve().parent)
+    well = False
+    try:
+        if module:
+            runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(command[0], run_name="__main__")
+        well = True
+    except SystemExit as error:
+        well = error.code in (None, 0)
+        raise
+    finally:
+        host.close(well=well)
+
+
+class _Host:
+    """Holds what watches the program, from the moment at which PyTorch is there."""
+
+    def __init__(self, command: Sequence[str], *, module: bool) -> None:
+        self._command, self._module = tuple(command), module
+        self._settings: dict[str, Any] = json.loads(os.environ.pop(SETTINGS, "{}"))
+        self._plan = os.environ.get("WEIGHBRIDGE_REPLAY")
+        self.launch = _launched(self._plan) if self._plan is not None else secrets.token_hex(32)
+        self._observer: Observer | None = None
+        self._recording: ObservedRecording | None = None
+        self._fault: Exception | None = None
+
+    def arm(self) -> None:
+        """Begins to look, PyTorch being imported."""
+        from weighbridge.mechanisms.transcript.observed import ObservedRecording, ObservedReplay, Program, Watch
+        from weighbridge.mechanisms.transcript.observing import Observer
+
+        if self._plan is not None:
+            self._observer = Observer(ObservedReplay.from_plan(Path(self._plan)), failed=_raise)
+            return
+        told = self._settings
+        self._recording = ObservedRecording(
+            Program(arguments=self._command, module=self._module, code=Path(told["code"]), launch=self.launch),
+            Watch(
+                store=Path(told["store"]),
+                stride=int(told["stride"]),
+                data=tuple(Path(path) for path in told["data"]),
+                variables=tuple(told["variables"]),
+                strict=bool(told["strict"]),
+            ),
+        )
+        self._observer = Observer(self._recording, failed=self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self._fault = error
+        if self._settings["strict"]:
+            raise error
+        print(f"weighbridge: NOTHING IS RECORDED: {error}. The program goes on", file=sys.stderr)
+
+    def close(self, *, well: bool) -> None:
+        """Ends the transcript, or says that there is none."""
+        began = self._observer is not None and self._observer.began
+        if self._observer is not None:
+            self._observer.close()
+        if self._recording is not None:
+            self._recording.close(well=well)
+        if began or self._plan is not None or self._fault is not None:
+            return
+        why = "it trained no PyTorch module" if self._observer is not None else "it never imported PyTorch"
+        print(f"weighbridge: NOTHING WAS RECORDED: in this process the program ran, and {why}", file=sys.stderr)
+        if well and self._settings.get("strict"):
+            sys.exit(_NOTHING_CAUGHT)
+
+
+def _launched(plan: str) -> str:
+    """Returns what the recorded process was launched with."""
+    return str(json.loads(Path(plan).read_bytes())["config"]["launch"])
+
+
+def _seed_numpy(launch: str) -> None:
+    import numpy as np
+
+    np.random.seed(int(launch[:8], 16))
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _when_imported(name: str, then: Callable[[], None]) -> None:
+    """Calls ``then`` once a module has been imported in full, or now if it is there."""
+    if name in sys.modules:
+        then()
+        return
+    sys.meta_path.insert(0, _Finder(name, then))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds one module as it would be found, and calls back when it is loaded, not when it is only looked for."""
+
+    def __init__(self, name: str, then: Callable[[], None]) -> None:
+        self._name, self._then = name, then
+        self._looking = False
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Returns the spec that the other finders give, with a loader that calls back."""
+        if fullname != self._name or self._looking:
+            return None
+        self._looking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._looking = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self._loaded)
+        return spec
+
+    def _loaded(self) -> None:
+        sys.meta_path.remove(self)
+        self._then()
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, loader: importlib.abc.Loader, then: Callable[[], None]) -> None:
+        self._loader, self._then = loader, then
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        """Makes the module as its own loader does."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Loads the module, gives it back its own loader, and calls back."""
+        self._loader.exec_module(module)
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        self._then()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

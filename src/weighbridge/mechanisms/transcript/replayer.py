@@ -1,0 +1,109 @@
+"""Replay, seen from inside the sandbox: the same program, its states written out for comparison.
+
+Nothing here judges. The program is the operator's and may lie about what it did; what it writes out is compared
+outside with digests that were logged before, which this side is never given.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import IO, Any
+
+import torch
+
+from weighbridge.mechanisms.transcript.anchors import write_anchor
+from weighbridge.mechanisms.transcript.commitment import salt_for
+from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
+from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
+from weighbridge.mechanisms.transcript.state import Subjects, capture, hyperparameters
+
+__all__ = ["Replayer"]
+
+
+class Replayer:
+    """Writes out what a replayed program does, step by step, whoever drives its loop.
+
+    Attributes:
+        step: steps completed so far.
+    """
+
+    def __init__(self, plan: ReplayPlan, *, discovery: Discovery) -> None:
+        self.step = plan.legs[0].start
+        self._plan, self._discovery = plan, discovery
+        self._used: Any = None
+        self._gradients: dict[str, torch.Tensor] = {}
+        self._hooks: LoopHooks
+        self._subjects: Subjects
+        self._iteration: Iteration | None = None
+        self._log: IO[str] = (plan.out / "replay.jsonl").open("w", buffering=1)
+
+    def begin(self) -> None:
+        """Names what was built and begins to watch."""
+        self._subjects = self._discovery.close()
+        self._hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=lambda: None)
+        self._gradients = self._subjects.carried(())
+        self._say({"type": "start", "threads": torch.get_num_threads()})
+        self._hooks.install()
+
+    def begin_step(self) -> None:
+        """Marks the start of a step: the state is at rest."""
+        self._hooks.iteration = self._iteration = Iteration(self._subjects, self._gradients)
+
+    def end_step(self, batch: Any) -> None:
+        """Marks the end of a step, writes out what it did, and the state where the plan asks for it."""
+        iteration, self._iteration = self._iteration, None
+        assert iteration is not None
+        used = self._used if iteration.updates else hyperparameters(self._subjects)
+        digest, where = iteration.batch_digest(batch, salt_for(self._plan.key, f"batch/{self.step}"))
+        self.step += 1
+        self._gradients = self._subjects.carried(iteration.updated)
+        self._say(
+            {
+                "type": "step",
+                "step": self.step - 1,
+                "batch": digest,
+                "seen": where,
+                "loss": iteration.loss_values(),
+                "updates": iteration.updates,
+                "hyperparameters": used,
+            }
+        )
+        self.boundary()
+
+    @property
+    def updated(self) -> bool:
+        """Whether the step under way has changed the weights."""
+        return self._hooks.updated
+
+    @property
+    def updating(self) -> bool:
+        """Whether an optimizer is at work at this moment."""
+        return self._hooks.updating > 0
+
+    def boundary(self) -> None:
+        """Writes the digest or the whole state at a step that the plan names."""
+        step = self.step
+        state = capture(self._subjects, step=step, gradients=self._gradients)
+        event: dict[str, Any] = {"type": "state", "step": step}
+        if step in self._plan.digests:
+            event["digest"] = state.digest(salt_for(self._plan.key, f"state/{step}")).hex()
+        if step in self._plan.captures:
+            write_anchor(self._plan.out / f"state-{step:07d}.safetensors", state)
+        self._say(event)
+
+    def end(self) -> None:
+        """Ends the process: what the program does after the plan is walked is no part of the run."""
+        self._say({"type": "end"})
+        self._log.close()
+        sys.stdout.flush()
+        os._exit(0)
+
+    def _before_update(self) -> None:
+        self._used = hyperparameters(self._subjects)
+
+    def _say(self, event: Mapping[str, Any]) -> None:
+        """Writes one line, with the CPU time so far: outside, the lines are watched as they appear."""
+        self._log.write(json.dumps({**event, "cpu_ns": time.process_time_ns()}) + "\n")
