@@ -94,9 +94,12 @@ class Chart:
         return _apart(min(xs), max(xs), log=self.x.log), _apart(low_y, max(ys), log=self.y.log)
 
 
-def label_below(mark: Mark, up: float) -> bool:
-    """Returns whether a mark's label goes below it, ``up`` the share of the axis under it: never into the legend."""
-    return mark.below or up > _HIGH
+def label_below(mark: Mark, up: float, *, left: bool) -> bool:
+    """Returns whether a mark's label goes below it, ``up`` the share of the axis under it: never into the legend.
+
+    Below is for rising curves, of which the right side is free there; to the ``left`` of the mark it is the other way.
+    """
+    return up > _HIGH or (mark.below and not left)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +218,8 @@ def _chart(chart: Chart) -> Iterator[str]:
         x, y = at(mark.x, mark.y)
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#ffffff" stroke="#000000" stroke-width="2"/>'
         fits = x + 10 + _LETTER * len(mark.label) < right
-        high = y + 18 if label_below(mark, scale(mark.y, y_low, y_high, log=chart.y.log)) else y - 8
+        up = scale(mark.y, y_low, y_high, log=chart.y.log)
+        high = y + 18 if label_below(mark, up, left=not fits) else y - 8
         beside = _text(x + 10, high, mark.label) if fits else _text(x - 10, high, mark.label, anchor="end")
         yield beside.replace("<text ", '<text paint-order="stroke" stroke="#ffffff" stroke-width="3" ')
 
