@@ -1,8 +1,10 @@
 """Refusals name the option that is to blame, and what to do about it."""
 
+from pathlib import Path
+
 import pytest
 
-from planning.plan_runner import refused
+from planning.plan_runner import figures, refused, run
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,17 @@ def test_a_refusal_names_the_option_to_blame_and_the_mend(line: str) -> None:
     blamed = words[-2]  # the last one typed
     assert place.strip("-") == blamed.strip("-")
     assert "; " in rest  # the mend follows the fault
+
+
+def test_a_folder_is_no_fleet(tmp_path: Path) -> None:
+    words = refused("sites", "--fleet", str(tmp_path), "--visits", "1", "--missing", "1")
+    assert "is a folder" in words and "CSV" in words
+
+
+def test_the_worst_case_of_sites_is_the_smallest_figure(tmp_path: Path) -> None:
+    (tmp_path / "two.csv").write_text("name,h100e\nalpha,2000\nbeta,2000\n")
+    words = ("sites", "--fleet", str(tmp_path / "two.csv"), "--visits", "2", "--missing", "100")
+    found = figures(*words)
+    lines = [line for line in run(*words).stdout.splitlines() if "worst" in line]
+    assert "worst case" in lines[0] and f"{min(found['worst'], found['split']):.4g}" in lines[0]
+    assert sum("worst case" in line for line in lines) == 1
