@@ -57,12 +57,13 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A point that the chart is about, with its label above it or below."""
+    """A point that the chart is about, its label above it or ``below``, or where a ``rising`` curve leaves room."""
 
     x: float
     y: float
     label: str
     below: bool = False
+    rising: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +98,9 @@ class Chart:
 def label_below(mark: Mark, up: float, *, left: bool) -> bool:
     """Returns whether a mark's label goes below it, ``up`` the share of the axis under it: never into the legend.
 
-    Below is for rising curves, of which the right side is free there; to the ``left`` of the mark it is the other way.
+    A rising curve leaves room below on the right of the mark, and above to the ``left`` of it.
     """
-    return up > _HIGH or (mark.below and not left)
+    return up > _HIGH or mark.below or (mark.rising and not left)
 
 
 @dataclass(frozen=True, kw_only=True)
