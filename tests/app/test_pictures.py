@@ -2,16 +2,18 @@
 
 import builtins
 import math
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
 
-from weighbridge.app.charts import Calendar, Chart
+from weighbridge.app.charts import Calendar, Chart, svg
 from weighbridge.app.main import build
 from weighbridge.app.pictures import draw, write_picture
 from weighbridge.app.plan_panels import Panels, chip_panels, item_panels, snapshot_panels
@@ -71,6 +73,28 @@ def test_snapshots_of_a_share_read_are_drawn_by_the_concentrated_form() -> None:
     assert chart(panels, 1).marks[0].y == pytest.approx(1e24, rel=0.03)
     assert chart(panels, 1).marks[0].y <= 1e24
     assert dict(chart(panels, 2).series[0].points)[0.95] == 33
+
+
+@pytest.mark.parametrize("sure", ["0.9", "0.93", "0.95", "0.97", "0.99", "0.999"])
+def test_no_label_lies_on_the_curve_of_what_certainty_costs(sure: str) -> None:
+    wanted = Fraction(sure)
+    items = plan_items(3_000_000, missing=1000, confidence=wanted)
+    snapshots = plan_snapshots(4000, chip_flops=1e15, days=30, limit=1e24, confidence=wanted)
+    for panels in (
+        chip_panels(in_form("stretched", RUN, confidence=wanted), run=RUN, confidence=wanted),
+        item_panels(items, population=3_000_000, missing=1000, confidence=wanted),
+        snapshot_panels(snapshots, chips=4000, days=30),
+    ):
+        drawn = svg([chart(panels, 2)], title="costs")
+        (label,) = re.findall(r'<text [^>]*paint-order[^>]*? x="([0-9.]+)" y="([0-9.]+)"([^>]*)>([^<]*)<', drawn)
+        x, y, width = float(label[0]), float(label[1]), 6.2 * len(label[3])
+        left = x - width if "end" in label[2] else x
+        path = max(re.findall(r'<path d="M([0-9. ]+)" fill="none"', drawn), key=len).split()
+        points = list(zip(map(float, path[::2]), map(float, path[1::2]), strict=True))
+        for (x1, y1), (x2, y2) in pairwise(points):
+            for part in range(51):
+                px, py = x1 + (x2 - x1) * part / 50, y1 + (y2 - y1) * part / 50
+                assert not (left < px < left + width and y - 9 < py < y), (sure, panels[0])
 
 
 @pytest.mark.parametrize("form", [None, "without-replacement", "spread"])

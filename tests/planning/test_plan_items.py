@@ -1,5 +1,7 @@
 import csv
 import math
+import subprocess
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from weighbridge.errors import InputError
 from weighbridge.planning.items import exact_sample, plan_items, repeat_draws
 from weighbridge.planning.segments import grinding, segment_detection, segments_needed
-from weighbridge.statistics import hypergeometric_miss
+from weighbridge.statistics import hypergeometric_log_miss, hypergeometric_miss
 
 VECTORS = Path(__file__).parent.parent / "data" / "sample_size_vectors.csv"
 
@@ -179,3 +181,18 @@ def test_grinding() -> None:
     assert (grinding(0.3, tries=0), grinding(1.0, tries=0), grinding(1.0, tries=1)) == (0.0, 0.0, 1.0)
     with pytest.raises(InputError):
         grinding(1.1, tries=1)
+
+
+def test_a_first_answer_needs_no_heavy_import() -> None:
+    program = (
+        "import sys; from weighbridge.planning.items import plan_items; "
+        "print(plan_items(10**7, missing=1000, confidence=0.9).sample, 'numpy' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [str(plan_items(10**7, missing=1000, confidence=0.9).sample), "False"]
+
+
+@pytest.mark.parametrize("terms", [1_999, 2_000, 2_001, 2_500])
+def test_few_and_many_terms_add_up_to_the_same(terms: int) -> None:
+    by_hand = math.fsum(math.log((9_000 - 5_000 - i) / (9_000 - i)) for i in range(terms))
+    assert hypergeometric_log_miss(9_000, 5_000, terms) == pytest.approx(by_hand, rel=1e-13)

@@ -57,12 +57,13 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A point that the chart is about, with its label above it or below."""
+    """A point that the chart is about, its label above it or ``below``, or where a ``rising`` curve leaves room."""
 
     x: float
     y: float
     label: str
     below: bool = False
+    rising: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +95,12 @@ class Chart:
         return _apart(min(xs), max(xs), log=self.x.log), _apart(low_y, max(ys), log=self.y.log)
 
 
-def label_below(mark: Mark, up: float) -> bool:
-    """Returns whether a mark's label goes below it, ``up`` the share of the axis under it: never into the legend."""
-    return mark.below or up > _HIGH
+def label_below(mark: Mark, up: float, *, left: bool) -> bool:
+    """Returns whether a mark's label goes below it, ``up`` the share of the axis under it: never into the legend.
+
+    A rising curve leaves room below on the right of the mark, and above to the ``left`` of it.
+    """
+    return up > _HIGH or mark.below or (mark.rising and not left)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +219,8 @@ def _chart(chart: Chart) -> Iterator[str]:
         x, y = at(mark.x, mark.y)
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#ffffff" stroke="#000000" stroke-width="2"/>'
         fits = x + 10 + _LETTER * len(mark.label) < right
-        high = y + 18 if label_below(mark, scale(mark.y, y_low, y_high, log=chart.y.log)) else y - 8
+        up = scale(mark.y, y_low, y_high, log=chart.y.log)
+        high = y + 18 if label_below(mark, up, left=not fits) else y - 8
         beside = _text(x + 10, high, mark.label) if fits else _text(x - 10, high, mark.label, anchor="end")
         yield beside.replace("<text ", '<text paint-order="stroke" stroke="#ffffff" stroke-width="3" ')
 

@@ -143,8 +143,8 @@ def _chart(axes: "Axes", chart: Chart) -> None:
             axes.plot(xs, ys, color=colour, label=one.name, linestyle=(0, dash) if dash else "solid")
     for mark in chart.marks:
         axes.plot([mark.x], [mark.y], "o", markerfacecolor="white", markeredgecolor="black", clip_on=False)
-        below = label_below(mark, scale(mark.y, y_low, y_high, log=chart.y.log))
         left = scale(mark.x, x_low, x_high, log=chart.x.log) > _NEAR_THE_EDGE
+        below = label_below(mark, scale(mark.y, y_low, y_high, log=chart.y.log), left=left)
         axes.annotate(
             mark.label,
             (mark.x, mark.y),

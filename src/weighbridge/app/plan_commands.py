@@ -20,7 +20,7 @@ from weighbridge.app import (
 )
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.pictures import Picture, draw
-from weighbridge.app.plan_inputs import check_idle, parse_share
+from weighbridge.app.plan_inputs import check_idle, parse_part, parse_share
 from weighbridge.app.plan_panels import item_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.items import DrawnItems, plan_items, repeat_draws
@@ -75,7 +75,7 @@ def items(
              weighbridge plan items --population 3e6 --missing 1000 --drawn 575 --draws 12
     """
     frame = parse_count(population, name="--population", least=1)
-    lost = parse_count(missing, name="--missing", least=1)
+    lost = parse_part(missing, name="--missing", whole=frame, what="items", least=1)
     test = parse_share(seen, name="--seen")
     if (confidence is None) == (drawn is None):
         raise InputError("exactly one is needed", field="--confidence or --drawn")
@@ -85,7 +85,7 @@ def items(
         found = repeat_draws(
             frame,
             missing=lost,
-            drawn=parse_count(drawn, name="--drawn"),
+            drawn=parse_part(drawn, name="--drawn", whole=frame, what="items"),
             draws=parse_count(draws, name="--draws", least=1),
             seen=test,
         )

@@ -5,9 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from weighbridge.errors import InputError
-from weighbridge.units import parse_fraction, parse_quantity
+from weighbridge.units import parse_count, parse_fraction, parse_quantity
 
-__all__ = ["check_idle", "check_once", "parse_list", "parse_share", "parse_signed"]
+__all__ = ["check_idle", "check_once", "parse_list", "parse_part", "parse_share", "parse_signed"]
 
 
 def check_idle(given: Mapping[str, bool], *, needs: str) -> None:
@@ -38,6 +38,25 @@ def check_once(names: Iterable[str], *, where: Path, what: str) -> None:
                 f"{name[:60]!r} is there twice", where=where, field=what, mend="give each a name of its own"
             )
         seen.add(name)
+
+
+def parse_part(text: str, *, name: str, whole: int, what: str, least: int = 0) -> int:
+    """Reads how many of a ``whole`` are meant.
+
+    Args:
+        text: what was typed.
+        name: the option.
+        whole: how many there are.
+        what: of what, in words.
+        least: fewest that make sense.
+
+    Raises:
+        InputError: if it is no count, or more than there are.
+    """
+    count = parse_count(text, name=name, least=least)
+    if count > whole:
+        raise InputError(f"{count:,} of {whole:,} {what} is impossible", field=name, mend=f"give {whole:,} at most")
+    return count
 
 
 def parse_share(text: str, *, name: str) -> Fraction:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs
+from weighbridge.app.plan_inputs import parse_part
 from weighbridge.planning.interviews import PATTERN, agreement_low, refusal_chance
 from weighbridge.units import format_quantity, parse_count, parse_fraction, parse_quantity
 
@@ -32,9 +33,10 @@ def refusals_command(
 
     Example: weighbridge plan interviews refusals --asked 10 --refused 8 --base-rate 0.2
     """
+    number = parse_count(asked, name="--asked", least=1)
     chance = refusal_chance(
-        parse_count(asked, name="--asked", least=1),
-        refused=parse_count(refused, name="--refused"),
+        number,
+        refused=parse_part(refused, name="--refused", whole=number, what="people"),
         base=parse_quantity(base_rate, name="--base-rate", positive=False),
     )
     pattern = chance < PATTERN
@@ -63,7 +65,8 @@ def answers_command(
 
     Example: weighbridge plan interviews answers --pairs 20 --agreeing 18
     """
-    number, alike = parse_count(pairs, name="--pairs", least=1), parse_count(agreeing, name="--agreeing")
+    number = parse_count(pairs, name="--pairs", least=1)
+    alike = parse_part(agreeing, name="--agreeing", whole=number, what="questions")
     sure = parse_fraction(confidence, name="--confidence")
     low = agreement_low(number, agreeing=alike, confidence=sure)
     if as_json:

@@ -78,7 +78,7 @@ def chip_panels(
             x=Axis(label="chips drawn each period"),
             y=_DETECTION,
             series=(Series(name=f"form {form}", points=((0.0, 0.0), *((drawn, wanted) for wanted, drawn in takes))),),
-            marks=(Mark(x=drawn, y=sure, label=f"{sample}: {sure:.4g}", below=True),),
+            marks=(Mark(x=drawn, y=sure, label=f"{sample}: {sure:.4g}", rising=True),),
         ),
         Chart(
             title=f"Largest run that escapes with chance {1 - sure:.4g}",
@@ -136,7 +136,7 @@ def item_panels(plan: ItemPlan, *, population: int, missing: int, confidence: Fr
                     points=tuple((float(n), detection(n)) for n in sizes),
                 ),
             ),
-            marks=(Mark(x=float(plan.sample), y=plan.detection, label=f"{plan.sample:,}", below=True),),
+            marks=(Mark(x=float(plan.sample), y=plan.detection, label=f"{plan.sample:,}", rising=True),),
         ),
         Chart(
             title=f"Most items that can be missing and escape with chance {float(1 - chance):.4g}",
@@ -283,7 +283,7 @@ def _detection(
         x=Axis(label=label),
         y=_DETECTION,
         series=(Series(name="each draw for itself", points=tuple((n, detection(n)) for n in places)),),
-        marks=(Mark(x=planned, y=sure, label=f"{format_quantity(planned)}: {sure:.4g}", below=True),),
+        marks=(Mark(x=planned, y=sure, label=f"{format_quantity(planned)}: {sure:.4g}", rising=True),),
     )
 
 
@@ -294,7 +294,7 @@ def _cost(label: str, cost: Callable[[float], float], sure: float, *, reach: flo
         x=_DETECTION,
         y=Axis(label=label),
         series=(Series(name=label, points=answered(wanted, cost)),),
-        marks=(Mark(x=sure, y=cost(sure), label=f"{sure:.4g}", below=True),),
+        marks=(Mark(x=sure, y=cost(sure), label=f"{sure:.4g}", rising=True),),
     )
 
 

@@ -7,6 +7,7 @@ import typer
 
 from weighbridge.app.console import print_json, print_pairs
 from weighbridge.app.pictures import Picture, draw
+from weighbridge.app.plan_inputs import parse_part
 from weighbridge.app.plan_more_panels import clone_panels, segment_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.segments import (
@@ -48,11 +49,12 @@ def segments(
     Example: weighbridge plan segments --segments 1000 --forged 10 --confidence 0.95 --tries 100
     """
     attempts = parse_count(tries, name="--tries", least=1)
+    whole = parse_count(segments, name="--segments", least=1)
     plan = plan_segments(
-        parse_count(segments, name="--segments", least=1),
-        forged=parse_count(forged, name="--forged", least=1),
+        whole,
+        forged=parse_part(forged, name="--forged", whole=whole, what="segments", least=1),
         confidence=None if confidence is None else parse_fraction(confidence, name="--confidence"),
-        drawn=None if drawn is None else parse_count(drawn, name="--drawn"),
+        drawn=None if drawn is None else parse_part(drawn, name="--drawn", whole=whole, what="segments"),
         tries=attempts,
     )
     draw(picture, segment_panels, plan)

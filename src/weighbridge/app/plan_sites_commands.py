@@ -9,7 +9,7 @@ import typer
 from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.fleet_files import read_sizes
 from weighbridge.app.pictures import Picture, draw
-from weighbridge.app.plan_inputs import check_idle, parse_list, parse_share
+from weighbridge.app.plan_inputs import check_idle, parse_list, parse_part, parse_share
 from weighbridge.app.plan_more_panels import equal_site_panels, site_panels, timeliness_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.effort import person_days
@@ -103,23 +103,21 @@ def sites(
         )
         if site_size is None or drawn is None:
             raise InputError("are needed with --sites", field="--site-size and --drawn")
-        found = two_stage_detection(
-            parse_count(str(sites), name="--sites", least=1),
-            visited=count,
-            site_size=parse_count(site_size, name="--site-size", least=1),
-            missing=lost,
-            drawn=parse_count(drawn, name="--drawn"),
-            seen=test,
-        )
+        number = parse_count(str(sites), name="--sites", least=1)
+        size = parse_count(site_size, name="--site-size", least=1)
+        count = parse_part(visits, name="--visits", whole=number, what="sites")
+        lost = parse_part(missing, name="--missing", whole=size, what="chips of a site", least=1)
+        taken = parse_part(drawn, name="--drawn", whole=size, what="chips of a site")
+        found = two_stage_detection(number, visited=count, site_size=size, missing=lost, drawn=taken, seen=test)
         draw(
             picture,
             equal_site_panels,
             found,
-            sites=parse_count(str(sites), name="--sites", least=1),
+            sites=number,
             visited=count,
-            site_size=parse_count(site_size, name="--site-size", least=1),
+            site_size=size,
             missing=lost,
-            drawn=parse_count(drawn, name="--drawn"),
+            drawn=taken,
             seen=test,
         )
         effort = person_days(count)
@@ -240,6 +238,12 @@ def _row(name: str, one: Timeliness) -> list[str]:
     return [name, format_quantity(one.h100e), time, regime_of(one.h100e).what, by, warning]
 
 
+def _worst(plan: SitePlan) -> str:
+    if plan.split_sites == 1:
+        return f"in {plan.worst_site}"
+    return f"in equal parts at {plan.split_sites} sites"
+
+
 def _print_sites(plan: SitePlan, *, classes: list[tuple[float, int, float]], unsized: int, visits: int) -> None:
     print_table(
         "Sites",
@@ -260,8 +264,8 @@ def _print_sites(plan: SitePlan, *, classes: list[tuple[float, int, float]], uns
     print_pairs(
         "What it detects",
         pairs=[
-            (f"worst case: in {plan.worst_site}", format_quantity(plan.worst)),
-            (f"worst case: in equal parts at {plan.split_sites} sites", format_quantity(plan.split)),
+            (f"worst case: {_worst(plan)}", format_quantity(plan.split)),
+            (f"all of it in one site, at worst {plan.worst_site}", format_quantity(plan.worst)),
             ("each H100 equivalent as likely", format_quantity(plan.by_size)),
             ("each site as likely", format_quantity(plan.by_site)),
             ("sites of the census, and drawn", f"{plan.census:,} and {plan.drawn_sites:,}"),

@@ -30,7 +30,9 @@ def read_table(
     """
     try:
         if not path.is_file():
-            raise InputError("there is no such file", where=path)
+            if path.is_dir():
+                raise InputError("is a folder", where=path, mend="give a CSV file")
+            raise InputError("there is no such file", where=path, mend="give a CSV file")
         if path.stat().st_size > _LARGEST_TABLE:
             raise InputError(f"is larger than {_LARGEST_TABLE >> 20} MiB", where=path)
         text = path.read_text(encoding="utf-8-sig")

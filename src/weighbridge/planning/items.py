@@ -156,7 +156,7 @@ def exact_sample(population: int, *, missing: int, confidence: float | Fraction,
             mend="give at most all items",
         )
     if population > _LARGEST_POPULATION:
-        raise InputError(f"{population:.3g} items are more than 1e12", field="population")
+        raise InputError(f"{population:.3g} items are more than 1e12", field="population", mend="give 1e12 at most")
     sure = check_fraction(confidence, name="confidence")
     missed = 1 - sure
     wanted = log_missed(sure)

@@ -189,9 +189,11 @@ def _grouped(
     import numpy as np
 
     if any(later <= earlier for earlier, later in pairwise(ends)) or not ends:
-        raise InputError("must rise from look to look", field="looks")
+        raise InputError("must rise from look to look", field="looks", mend="such as 50,100,200")
     if ends[-1] > _MOST_DRAWS:
-        raise InputError(f"{ends[-1]:,} draws are too many to compute with", field="looks")
+        raise InputError(
+            f"{ends[-1]:,} draws are too many to compute with", field="looks", mend=f"give {_MOST_DRAWS:,} at most"
+        )
     # Under p0 only alarms stop: acceptance is not binding. Under p1 both do.
     counts, missed = np.ones(1), np.ones(1)
     before, used, let_go = 0, 0.0, 0.0
