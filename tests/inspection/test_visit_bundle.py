@@ -42,6 +42,10 @@ def test_people_read_a_table(whole: Site) -> None:
     assert result.exit_code == 0, result.output
     assert "Hall 4, 9 records" in result.stdout
     assert "verified" in result.stdout
+    # The draw is told in one line, and what the visit bounds comes last.
+    assert "findings on the draw pass" in result.stdout and "draw.seed" not in result.stdout
+    *_, sample, closed = result.stdout.splitlines()
+    assert sample.startswith("visit.sample: 3 of 3 drawn items were verified") and closed.startswith("Closed by")
 
 
 @pytest.mark.parametrize(

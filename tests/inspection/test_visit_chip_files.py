@@ -127,3 +127,14 @@ def test_taking_an_answer_back_does_not_shorten_the_log(site: Site) -> None:
     site.path("chips/kept/records/1.cose").unlink()
     site.record("readout", item, "--file", f"chip={site.path('chips/kept')}")
     assert failing(site.check())["inspection.readout"]
+
+
+def test_an_answer_that_was_changed_in_the_folder_is_the_visits_fault_not_the_chips(site: Site) -> None:
+    item = site.drawn[0]
+    site.challenge(item)
+    visit = site.bundle.visit(site.roots)
+    path = site.path("visit/files") / visit.records[0][0].details["answer"]
+    path.write_bytes(path.read_bytes() + b"x")
+    for printed in (site.check(), site.close(), site.check()):
+        assert "was changed" in failing(printed)["visit.bundle"]
+        assert outcomes(printed, "inspection.challenge")[0][0] == "inconclusive"

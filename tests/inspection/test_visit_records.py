@@ -192,9 +192,17 @@ def test_records_by_another_key_are_refused_or_found(site: Site) -> None:
 
 
 def test_a_record_by_an_operator_is_refused(site: Site) -> None:
+    """It is a failure of the visit, which is judged all the same; nobody signs what comes after it."""
+    site.record("refusal", None, "--set", "of=entry", "--set", "by=host")
     site.inject("alder")
-    with pytest.raises(EvidenceError, match="alder is operator, not inspector"):
-        site.check()
+    found = failing(site.check())
+    assert "records/0001.cose does not verify" in found["visit.chain"]
+    assert "alder is operator, not inspector" in found["visit.chain"]
+    assert found["visit.refusal"] == "host refused entry"
+    with pytest.raises(EvidenceError, match=r"records/0001.cose: .*alder is operator, not inspector"):
+        site.close()
+    with pytest.raises(EvidenceError, match=r"records/0001.cose: .*alder is operator, not inspector"):
+        site.record("access")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +303,7 @@ def test_the_help_names_every_field() -> None:
         ("gossip", (), "is none of"),
         ("serial", (), "about an item"),
         ("note", ("--set", "text"), "NAME=VALUE"),
-        ("note", ("--set", "words=x"), "has text; given: words"),
+        ("note", ("--set", "words=x"), r"words: --set: is no --set of note; it takes --set text="),
         ("seal", ("--set", "intact=maybe"), "yes or no"),
         ("acknowledgement", ("--set", "about=4"), "no dispute"),
         ("camera", ("--set", "camera=x", "--set", "from=5", "--set", "to=3"), "footage"),

@@ -154,12 +154,18 @@ def test_a_seal_convicts_nobody(check: str) -> None:
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, "broken")
 
 
-def visited(paper: Paper, see: Callable[[dict[str, str], dict[str, str]], list[tuple[object, ...]]]) -> dict[str, Any]:
+def visited(
+    paper: Paper,
+    see: Callable[[dict[str, str], dict[str, str]], list[tuple[object, ...]]],
+    *,
+    stale: str | None = None,
+) -> dict[str, Any]:
     """Assesses a paper inspection with a real visit in it: every chip drawn by inspector and operator, all required.
 
     Args:
         paper: two operators.
         see: given chips by operator and nonces by chip, returns what the inspector puts on record.
+        stale: an operator whose chip answers another nonce than the visit's.
     """
     chips = {name: paper.chip() for name in ("Alder", "Birch")}
     for name, chip in chips.items():
@@ -183,8 +189,8 @@ def visited(paper: Paper, see: Callable[[dict[str, str], dict[str, str]], list[t
     required = ("--require", "serial", "--require", "challenge")
     run("plan", visit, "--draw", draw, "--site", "Hall", "--notified", int(time.time()) - 60, *required, *by)
     opened = run("open", visit, "--place", "gate", "--access", int(time.time()), *by)
-    for chip in chips.values():
-        chip.answer(opened["nonces"][chip.id])
+    for name, chip in chips.items():
+        chip.answer("cd" * 32 if name == stale else opened["nonces"][chip.id])
         (paper.folder / f"{chip.id}.cose").write_bytes(chip.logged[-1].statement.raw)
     for told in see({name: chip.id for name, chip in chips.items()}, opened["nonces"]):
         run("record", visit, *told, *by)
@@ -215,16 +221,16 @@ def test_a_wrong_serial_number_counts_at_every_level_for_its_operator_alone(else
 
 
 def test_an_answer_counts_while_keys_do_and_never_at_level_c(elsewhere: Paper) -> None:
-    """Birch's chip answers for Alder's: by signatures alone, so it says nothing where no chip record counts."""
+    """Alder's chip answers another nonce: by signatures alone, so it says nothing where no chip record counts."""
 
     def see(chips: dict[str, str], nonces: dict[str, str]) -> list[tuple[object, ...]]:
-        other = elsewhere.folder / f"{chips['Birch']}.cose"
+        other = elsewhere.folder / f"{chips['Alder']}.cose"
         return [
             serial(chips["Alder"], "S-Alder"),
             ("challenge", "--item", chips["Alder"], "--file", f"answer={other}"),
         ]
 
-    (alder, _) = visited(elsewhere, see)["operators"]
+    (alder, _) = visited(elsewhere, see, stale="Alder")["operators"]
     assert {level: alder["rulings"][level]["verdict"] for level in "ABC"} == {
         "A": "violation",
         "B": "violation",

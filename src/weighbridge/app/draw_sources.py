@@ -63,6 +63,9 @@ def announce_shares(folder: Path, roots: TrustRoots, *, agreed: tuple[str, str],
         InputError: a commitment is to another draw, a party made two, or too few are there.
         EvidenceError: a statement in the folder does not verify.
     """
+    if not folder.is_dir():
+        mend = "each party commits first, the frame's signer too: weighbridge inspect commit"
+        raise InputError("no such folder", where=folder, mend=mend)
     found = [s for s in load_parties(folder, roots)[0] if s.kind == COMMITMENT]
     for statement in found:
         told = (statement.payload.get("purpose"), statement.payload.get("period"))
@@ -109,7 +112,7 @@ def given_by_source(
             raise InputError(
                 f"is needed: round {stated.source['round']} is known from {known} on",
                 field="--signature",
-                mend=f"ask any of the beacon's relays for /{QUICKNET.hash}/public/{stated.source['round']}",
+                mend=f"copy signature from https://api.drand.sh/{QUICKNET.hash}/public/{stated.source['round']}",
             )
         return {"round": stated.source["round"], "signature": signature}
     if kind == "ecvrf":

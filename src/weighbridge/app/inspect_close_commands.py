@@ -162,7 +162,14 @@ def _print(judged: JudgedVisit, folder: Path, *, as_json: bool) -> None:
     )
     print_pairs("Drawn items", pairs=[(name.replace("_", " "), str(count)) for name, count in shown.summary().items()])
     print_clocks(shown.clocks, now)
-    print_findings("findings", _short([f for f in judged.findings if f.check != "visit.item"]))
+    of_draw = [f for f in judged.findings if f.check.startswith("draw.") and f.outcome is Outcome.PASS]
+    told = [f for f in judged.findings if f.check not in ("visit.item", "visit.sample") and f not in of_draw]
+    print_findings("findings", _short(told))
+    if of_draw:
+        typer.echo(f"{len(of_draw)} findings on the draw pass; each: weighbridge inspect check-draw {folder / 'draw'}")
+    # Last, where it is not lost: it is what the visit was for.
+    for sample in (f for f in judged.findings if f.check == "visit.sample"):
+        typer.echo(f"visit.sample: {sample.reason}.")
     if judged.visit.close_statement is not None:
         typer.echo(f"Closed by {judged.visit.close_statement.id}: write it down, outside the folder.")
 

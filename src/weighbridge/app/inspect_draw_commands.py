@@ -117,6 +117,13 @@ def frame(
         raise InputError("is not UTF-8 text", where=population) from error
     frozen = Population.from_csv(text, salt=secrets.token_bytes(32), where=population)
     wanted, spare = parse_count(count, name="--count", least=1), parse_count(reserves, name="--reserves")
+    if wanted + spare > len(frozen.items):
+        raise InputError(
+            f"{wanted} and {spare} in reserve are more than the {len(frozen.items)} there are",
+            where=population,
+            field="--count and --reserves",
+            mend="draw fewer",
+        )
     longest = max(len(identifier.encode()) for identifier in frozen.ids)
     if (wanted + spare) * (longest + 3) > _IDS_BYTES:
         raise InputError(f"{wanted + spare} ids of up to {longest} bytes do not fit one draw", field="--count")
@@ -197,7 +204,10 @@ def draw(
     key: Key,
     roots: Roots,
     signature: Annotated[
-        str | None, typer.Option(help="drand: the announced round's signature, as the beacon gives it.", metavar="HEX")
+        str | None,
+        typer.Option(
+            help="drand: signature of the announced ROUND, from https://api.drand.sh/CHAIN/public/ROUND.", metavar="HEX"
+        ),
     ] = None,
     vrf_key: Annotated[Path | None, typer.Option(help="ecvrf: file with your secret.", metavar="FILE")] = None,
     spool: Spool = None,

@@ -24,7 +24,7 @@ from weighbridge.evidence.trust import TrustRoots
 from weighbridge.ledger.visits import judge_bundle
 from weighbridge.mechanisms.inspection.bundle import Bundle
 from weighbridge.mechanisms.inspection.judge_times import WRITE_UP, moment_fault
-from weighbridge.mechanisms.inspection.record import CORRECTED, FORMS, RECORD, VisitRecord
+from weighbridge.mechanisms.inspection.record import ABOUT_ITEMS, CORRECTED, FORMS, RECORD, VisitRecord
 from weighbridge.mechanisms.inspection.visit import CLOCK_SKEW, Visit
 
 __all__ = ["mount"]
@@ -165,6 +165,9 @@ def _stated(visit: Visit, what: str, entry: _Entry, now: int, own: str) -> tuple
         raise InputError("lies before the visit, or more than 12 hours ago", where=entry.at, field="--at")
     _within_scope(visit, what, entry.item)
     details, kept = details_of(what, entry.values, entry.files)
+    if what in ABOUT_ITEMS and entry.item is None:
+        mend = "name it with --item ID, or in the table's column item"
+        raise InputError(f"a {what} is about an item", field="--item", mend=mend)
     stated = VisitRecord(
         visit=visit.id,
         sequence=len(visit.records),

@@ -24,7 +24,15 @@ from weighbridge.evidence.statement import sign_statement, statement_id
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.inspection.bundle import Bundle
 from weighbridge.mechanisms.inspection.clocks import clocks
-from weighbridge.mechanisms.inspection.plan import CHECKS, OPENING, PLAN, Opening, VisitPlan, challenge_nonce
+from weighbridge.mechanisms.inspection.plan import (
+    CHECKS,
+    MOST_VISITS,
+    OPENING,
+    PLAN,
+    Opening,
+    VisitPlan,
+    challenge_nonce,
+)
 from weighbridge.mechanisms.inspection.visit import CLOCK_SKEW
 from weighbridge.units import parse_count, parse_quantity
 
@@ -84,6 +92,10 @@ def plan(
         why = failed[0].reason if failed else "nothing is drawn yet, or the list is missing"
         raise InputError(f"is no draw that holds: {why}", where=draw, mend="see weighbridge inspect check-draw")
     items, payload = evidence.population.by_id(), evidence.draws[0].payload
+    for name in require or ():
+        if name not in CHECKS or (require or []).count(name) > 1:
+            why = "is named twice" if name in CHECKS else "is nothing that can be required"
+            raise InputError(why, where=name[:40], field="--require", mend=f"each once: {', '.join(CHECKS)}")
     stated = VisitPlan(
         draw=evidence.draws[0].id,
         site=site,
@@ -96,7 +108,7 @@ def plan(
         items=tuple(items[identifier].as_dict() for identifier in payload["drawn"]),
         reserves=tuple(items[identifier].as_dict() for identifier in payload["reserves"]),
         camera_gap_s=float(parse_quantity(camera_gap, name="--camera-gap", positive=False)),
-        visits_this_year=None if visit_number is None else parse_count(visit_number, name="--visit-number", least=1),
+        visits_this_year=_number(visit_number, territory),
         territory=territory,
     )
     raw = sign_statement(signer, kind=PLAN, subject=site, payload=stated.as_payload())
@@ -186,6 +198,23 @@ def open_visit(
     if opened.access_at is None:
         typer.echo("Access was not given: put a refusal on record, and access when it comes.")
     typer.echo(f"Write down the opening's id, outside its folder: {statement_id(raw)}")
+
+
+def _number(text: str | None, territory: str | None) -> int | None:
+    """Returns which challenge inspection of the year a visit is, or None for another visit."""
+    if (text is None) != (territory is None):
+        raise InputError(
+            "a challenge inspection has both a number and a territory, another visit neither",
+            field="--territory" if territory is None else "--visit-number",
+            mend="give both, or neither",
+        )
+    if text is None:
+        return None
+    number = parse_count(text, name="--visit-number", least=1)
+    if number > MOST_VISITS:
+        why = f"would be visit {number} this year; a territory has at most {MOST_VISITS}"
+        raise InputError(why, field="--visit-number", mend="wait for the next year")
+    return number
 
 
 def _members(paths: Sequence[Path], roots: TrustRoots) -> dict[str, str]:

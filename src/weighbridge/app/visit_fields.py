@@ -4,7 +4,7 @@ import csv
 import datetime
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,9 @@ def details_of(what: str, values: Sequence[str], files: Sequence[str]) -> tuple[
     if what not in FORMS:
         raise InputError(f"is none of {', '.join(FORMS)}", where=what[:40], field="WHAT")
     found: dict[str, Any] = dict(_OPTIONAL.get(what, {}))
-    for name, text in _pairs(values, "--set"):
+    given = _pairs(values, "--set")
+    _require_known(what, given, files)
+    for name, text in given:
         found[name] = _value(name, text)
     kept: list[bytes] = []
     for name, text in _pairs(files, "--file"):
@@ -106,17 +108,42 @@ def details_of(what: str, values: Sequence[str], files: Sequence[str]) -> tuple[
             data = read_file(path, follow=False)
             found[name] = _digest(data)
             kept.append(data)
+    missing = [name for name in FORMS[what] if name not in found]
+    if missing:
+        raise InputError(f"a {what} lacks {', '.join(missing)}", field=what, mend=f"give {_options(what, missing)}")
     return found, kept
+
+
+def _require_known(what: str, values: Sequence[tuple[str, str]], files: Sequence[str]) -> None:
+    inside, form = file_fields(what), FORMS[what]
+    named = [("--set", name) for name, _ in values] + [("--file", name) for name, _ in _pairs(files, "--file")]
+    for option, name in named:
+        if name not in (*inside, *form) or (option == "--file" and name not in inside):
+            mend = f"it takes {_options(what, form)}" if form else "it takes none"
+            raise InputError(f"is no {option} of {what}", where=name[:40], field=option, mend=mend)
+
+
+def _options(what: str, names: Iterable[str]) -> str:
+    """Returns how fields are typed: ``--set text=…``, ``--file photo=PATH``."""
+    files, told = file_fields(what), []
+    for name in names:
+        if what == "readout":
+            told.append("--file chip=DIRECTORY")
+        elif name in files:
+            told.append(f"--file {name}={_FILES[name]}")
+        else:
+            told.append(f"--set {_TOLD.get(name, f'{name}=…')}")
+    return " ".join(dict.fromkeys(told))
 
 
 def _value(name: str, text: str) -> object:
     if name in _COUNTS:
-        return parse_count(text, name=name)
+        return parse_count(text, name=f"--set {name}")
     if name in _TIMES:
-        return parse_time(text, name=name)
+        return parse_time(text, name=f"--set {name}")
     if name == "intact":
         if text not in ("yes", "no"):
-            raise InputError("is yes or no", where=text[:40], field=name)
+            raise InputError("is yes or no", where=text[:40], field=f"--set {name}")
         return text == "yes"
     return text
 

@@ -89,10 +89,20 @@ def load_parties(folder: Path, roots: TrustRoots) -> tuple[list[Statement], dict
         raise InputError(f"holds more than {_MOST_STATEMENTS} statements", where=folder)
     found, times = [], {}
     for path in files:
-        statement = verify_statement(read_plain(path, limit_bytes=LIMITS.statement_bytes), roots)
+        raw = read_plain(path, limit_bytes=LIMITS.statement_bytes)
+        try:
+            statement = verify_statement(raw, roots)
+        except EvidenceError as error:
+            raise EvidenceError(str(error), where=path) from error
         allowed = DRAW_ROLES.get(statement.kind)
         if allowed is None or statement.role not in allowed:
-            raise EvidenceError(f"is a {statement.kind} by {statement.issuer}, {statement.role}", where=path)
+            raise EvidenceError(
+                f"is a {statement.kind} by {statement.issuer}, {statement.role}",
+                where=path,
+                mend="such a statement does not belong to a draw"
+                if allowed is None
+                else f"it is for {' or '.join(sorted(allowed))} to sign: begin again in a new folder",
+            )
         found.append(statement)
         receipt = path.with_suffix(".receipt")
         if receipt.is_file():

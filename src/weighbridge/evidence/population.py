@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -56,24 +56,38 @@ class Population:
     salt: bytes
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, str]], *, salt: bytes) -> Self:
+    def of(
+        cls,
+        rows: Iterable[Mapping[str, str]],
+        *,
+        salt: bytes,
+        where: object = "population",
+        lines: Sequence[int] | None = None,
+    ) -> Self:
         """Makes a population of rows with an ``id`` and any other columns; empty values are left out.
+
+        Args:
+            rows: the items.
+            salt: 32 random bytes.
+            where: the file that they are from, for errors.
+            lines: the line of each row in that file; the rows are counted if None.
 
         Raises:
             InputError: no row, an id twice or empty, a column or value that cannot stand in a table.
         """
         if len(salt) != _SALT_BYTES:
-            raise InputError(f"has {len(salt)} bytes, not {_SALT_BYTES}", where="population", field="salt")
+            raise InputError(f"has {len(salt)} bytes, not {_SALT_BYTES}", where=where, field="salt")
         items: dict[str, Item] = {}
         for number, row in enumerate(rows, 1):
-            item = _item(row, f"population, row {number}")
+            place = f"{where}, row {number}" if lines is None else f"{where}, line {lines[number - 1]}"
+            item = _item(row, place)
             if item.id in items:
-                raise InputError(f"names {item.id} a second time", where=f"population, row {number}", field="id")
+                raise InputError(f"names {item.id} a second time", where=place, field="id", mend="leave one out")
             items[item.id] = item
             if number > _LARGEST:
-                raise InputError(f"has more than {_LARGEST:,} items", where="population", mend="draw by stages")
+                raise InputError(f"has more than {_LARGEST:,} items", where=where, mend="draw by stages")
         if not items:
-            raise InputError("is empty", where="population", mend="list at least one item")
+            raise InputError("is empty", where=where, mend="list at least one item")
         return cls(tuple(items[identifier] for identifier in sorted(items)), salt)
 
     @classmethod
@@ -88,12 +102,13 @@ class Population:
         key = next((name for name in ("id", "chip") if name in names), None)
         if key is None:
             raise InputError("has no column id or chip", where=where, mend="begin with a line such as id,rack,serial")
-        rows = []
+        rows, lines = [], []
         for row in reader:
             if None in row or None in row.values():
                 raise InputError(f"line {reader.line_num} has not one value for each column", where=where)
+            lines.append(reader.line_num)
             rows.append({"id" if name == key else name: value for name, value in row.items()})
-        return cls.of(rows, salt=salt)
+        return cls.of(rows, salt=salt, where=where, lines=lines)
 
     @classmethod
     def from_json(cls, data: bytes, *, where: object) -> Self:
@@ -147,7 +162,7 @@ def _item(row: Mapping[str, Any], where: str) -> Item:
             facts.append((name, value.strip()))
     identifier = row.get("id")
     if not isinstance(identifier, str) or not identifier.strip():
-        raise InputError("has no id", where=where, field="id")
+        raise InputError("has no id", where=where, field="id", mend="give each item an id of its own")
     item = Item(identifier.strip(), tuple(facts))
     if len(dump_json(item.as_dict())) > ITEM_BYTES:
         raise InputError(f"takes more than {ITEM_BYTES:,} bytes", where=where, mend="leave columns out")

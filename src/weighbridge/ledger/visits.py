@@ -55,7 +55,9 @@ def judge_bundle(
     Raises:
         EvidenceError, InputError: a statement or file cannot be read or does not verify.
     """
-    visit = bundle.visit(roots)
+    unread: list[str] = []
+    visit = bundle.visit(roots, unread=unread)
+    strangers = [finding("visit.chain", visit.id, Outcome.FAIL, reason) for reason in unread]
     draw = load_draw(bundle.folder / "draw", roots, log=log)
     drawn = next((s for s in draw.draws if s.id == visit.plan.draw), None)
     # A draw of another form is found as such; here it is as if there were none.
@@ -67,7 +69,7 @@ def judge_bundle(
     judged = judge(visit, chip_findings=chips, now=now)
     outside = [*([] if log is None else log_findings(visit, [s for s, _ in log])), *_kept(visit, kept)]
     files = [*_attachments(bundle, visit), *_whole(bundle, visit, judged)]
-    found = (*check_draw(draw, now=now), *facts, *judged.findings, *outside, *files)
+    found = (*check_draw(draw, now=now), *facts, *strangers, *judged.findings, *outside, *files)
     return JudgedVisit(visit, replace(judged, findings=found))
 
 
@@ -98,14 +100,15 @@ def _kept(visit: Visit, kept: Collection[str]) -> Iterator[Finding]:
 
 
 def _attachments(bundle: Bundle, visit: Visit) -> Iterator[Finding]:
-    """Photographs and footage that lie in the bundle are those that were signed for; elsewhere, only a digest is."""
+    """Photographs, footage and answers in the bundle are those that were signed for; elsewhere, only a digest is."""
     absent = 0
     for record, statement in visit.records:
         digests = [record.details["photo"]] if record.details.get("photo") else []
         digests += [part["sha256"] for part in record.details.get("footage", ())]
-        for digest in digests:
+        answer = record.details.get("answer")
+        for digest in [*digests, *([answer] if answer else [])]:
             if not (bundle.folder / "files" / digest).exists():
-                absent += 1
+                absent += digest in digests  # of an answer inspection.challenge says it
                 continue
             try:
                 bundle.require(digest)

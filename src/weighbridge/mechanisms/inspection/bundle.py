@@ -116,8 +116,13 @@ class Bundle:
         if not _FILES.fullmatch(digest) or _digest(path) != digest:
             raise EvidenceError("was changed: its digest is another", where=path)
 
-    def visit(self, roots: TrustRoots) -> Visit:
+    def visit(self, roots: TrustRoots, *, unread: list[str] | None = None) -> Visit:
         """Reads and verifies every statement of the visit; the draw's folder is the caller's to check.
+
+        Args:
+            roots: whom to trust.
+            unread: takes a sentence for each record that does not verify, which is then left out: one such record must
+                not hide what the others show. None: it is an error, as it is to whoever signs what comes after.
 
         Raises:
             EvidenceError: a statement does not verify, or is by another than an inspector.
@@ -139,8 +144,14 @@ class Bundle:
         for path in paths:
             if not _RECORDS.fullmatch(path.name):
                 raise EvidenceError("does not belong here", where=path)
-            statement = self._statement(f"records/{path.name}", RECORD, roots)
-            records.append((VisitRecord.from_statement(statement), statement))
+            raw = read_plain(path, limit_bytes=LIMITS.statement_bytes)
+            try:
+                statement = self.read(raw, RECORD, roots)
+                records.append((VisitRecord.from_statement(statement), statement))
+            except EvidenceError as error:
+                if unread is None:
+                    raise EvidenceError(str(error), where=path) from error
+                unread.append(f"records/{path.name} does not verify: {error}")
         records.sort(key=lambda pair: pair[0].sequence)
         return Visit(
             plan_statement=plan_statement,
@@ -211,7 +222,11 @@ class Bundle:
         return verify_statement(raw, roots, kind=kind, role=Role.INSPECTOR)
 
     def _statement(self, name: str, kind: str, roots: TrustRoots) -> Statement:
-        return self.read(read_plain(self.folder / name, limit_bytes=LIMITS.statement_bytes), kind, roots)
+        raw = read_plain(self.folder / name, limit_bytes=LIMITS.statement_bytes)
+        try:
+            return self.read(raw, kind, roots)
+        except EvidenceError as error:
+            raise EvidenceError(str(error), where=self.folder / name) from error
 
 
 def _close(statement: Statement) -> Close:

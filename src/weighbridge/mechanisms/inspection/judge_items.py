@@ -22,14 +22,14 @@ __all__ = ["item_findings", "place_findings"]
 def item_findings(visit: Visit) -> Iterator[Finding]:
     """Yields what serial numbers, seals, tamper signs, refusals and replacements show, by item."""
     taken_back = visit.taken_back()
-    for number, (record, statement) in enumerate(visit.records):
+    for record, statement in visit.records:
         judged = {"serial": _serial, "seal": _seal, "tamper": _tamper, "refusal": _refusal, "silence": _silence}
         if record.what in judged:
             outcome, reason = judged[record.what](visit, record)
             used = [statement.id]
-            if number in taken_back:
+            if record.sequence in taken_back:
                 # Not a pass either: who may look until it fits has not looked.
-                later, said = taken_back[number]
+                later, said = taken_back[record.sequence]
                 used.append(said.id)
                 outcome = Outcome.INCONCLUSIVE
                 reason = f"taken back by record {later.sequence} ({later.details['text']}); it told: {reason}"

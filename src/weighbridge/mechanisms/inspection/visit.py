@@ -84,11 +84,12 @@ class Visit:
     def taken_back(self) -> dict[int, tuple[VisitRecord, Statement]]:
         """Returns the records that take another back, by the number of that: each by the one who had made it."""
         found: dict[int, tuple[VisitRecord, Statement]] = {}
+        by_number = {record.sequence: (record, statement) for record, statement in reversed(self.records)}
         for record, statement in self.of("correction"):
             about = record.details["about"]
-            if about >= record.sequence or about >= len(self.records):
+            if about >= record.sequence or about not in by_number:
                 continue
-            other, said = self.records[about]
+            other, said = by_number[about]
             if other.what in CORRECTED and said.identity.key_id == statement.identity.key_id:
                 found.setdefault(about, (record, statement))
         return found
