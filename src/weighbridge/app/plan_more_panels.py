@@ -74,8 +74,11 @@ def segment_panels(plan: SegmentPlan) -> Panels:
                     name=f"segments replayed of all, against {plan.tries:,} tries",
                     points=answered(
                         wanted,
+                        # The plan's own certainty, as a double, may lie a hair above what its sample reaches.
                         lambda chance: (
-                            segments_needed(
+                            plan.cost
+                            if chance == plan.detection_ground
+                            else segments_needed(
                                 plan.segments, forged=plan.forged, confidence=Fraction(repr(chance)), tries=plan.tries
                             )
                             / plan.segments
