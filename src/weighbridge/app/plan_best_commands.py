@@ -181,7 +181,7 @@ def _print(plan: "BestPlan", judged: Limit) -> None:
             [
                 site.name,
                 format_quantity(site.visit),
-                ", ".join(f"{draws:,} ({chance:.3g})" for draws, chance in site.looks),
+                ", ".join(f"{format_quantity(draws)} ({chance:.3g})" for draws, chance in site.looks),
                 format_quantity(site.freezes),
                 format_quantity(site.detection),
             ]
