@@ -89,7 +89,14 @@ def test_random_plans_stay_below_the_bound_where_looks_are_mixed(seed: int) -> N
     limits: dict[str, Any] = {"visits": 1.5, "replay_chip_hours": 20.0}
     found = best(work, flop=flop, **limits)
     fleet = [Site(name=str(i), chips=10, chip_flops=w * 1e20 / 10 / DAY) for i, w in enumerate(work)]
-    menu = build_menu(fleet, days=1.0, flop=flop * 1e20, effort=Effort(replay_per_audit=1.0), limits=limits)
+    menu = build_menu(
+        fleet,
+        days=1.0,
+        flop=flop * 1e20,
+        effort=Effort(replay_per_audit=1.0),
+        depths=np.unique(random.integers(1, 200, 16)).astype(float),
+        limits=limits,
+    )
     game = Game(menu=menu, capacity=work * 1e20, flop=flop * 1e20, periods=1, limits=limits)
     for _ in range(300):
         chances = random.dirichlet(np.full(menu.worth.size, 0.1)).reshape(menu.worth.shape) * menu.worth

@@ -169,12 +169,15 @@ def test_best_for_people_and_programs(table: Path) -> None:
         (("--visits", "1", "--reading", "minds"), "--reading"),
         (("--visits", "1", "--reading", "chips"), "rate"),
         (("--visits", "1", "--periods", "0"), "--periods"),
+        (("--visits", "1", "--replay-hours", "10"), "give --replay-per-audit"),
     ],
 )
 def test_best_refuses_in_words(table: Path, more: tuple[str, ...], words: str) -> None:
     assert words in refused(*BEST, "--fleet", str(table), "--rule", "miri.2025.ctb.strict", *more)
     small = (*BEST, "--fleet", str(table), "--limit", "1e30", "--visits", "1")
-    assert "nothing needs inspecting" in refused(*small)
+    assert "--limit: 1e+30 FLOP is more than all sites" in refused(*small)
+    folder = (*BEST, "--fleet", str(table.parent), "--limit", "1e24", "--visits", "1")
+    assert "is a folder" in refused(*folder)
 
 
 PORTFOLIO = ("portfolio", "--days", "30")
@@ -189,7 +192,7 @@ def test_portfolio_for_people_and_programs(table: Path) -> None:
     assert found["regimes"]["audited"]["reaches"] == "yes"
     assert found["regimes"]["people"]["reaches"] == "no"
     assert found["regimes"]["as assigned"]["weakest_group"] == "nothing"
-    assert found["weakest"] in found["regimes"]
+    assert {"nothing", "people", "watched-pods", "sensors"} <= set(found["weakest"]) < set(found["regimes"])
     assert found["inputs"]["tips.chance"]["mark"] == "given"
     assert [line["year"] for line in found["years"]["audited"]] == [0, 1, 2]
     shown = run(*options).stdout
@@ -218,7 +221,15 @@ def test_a_rule_that_adds_lineages_gets_nothing_from_pods(table: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--set", "tips.chance=2"), "leaves 0 to 1"),
+        (("--set", "tips.chance=2"), "--set tips.chance: 2 is not between 0 and 1"),
+        (("--set", "snapshots.audits=2.5"), "whole number"),
+        (("--set", "luck=1"), "snapshots.days_per_year"),
+        (("--progress", "2:4"), "--progress: changes nothing"),
+        (("--together", "3"), "--together: changes nothing"),
+        (("--joined", "0.5"), "--joined: changes nothing"),
+        (("--cover", "5000=audited"), "--cover: 5000=audited covers no site"),
+        (("--cover", "0=audited", "--cover", "0=licensed"), "covers no site"),
+        (("--years", "2", "--progress", "0.5"), "--progress: 0.5 is not between 1 and 1000"),
         (("--set", "luck=1"), "sets no input"),
         (("--cover", "audited"), "CHIPS=REGIME"),
         (("--cover", "10=magic"), "magic"),

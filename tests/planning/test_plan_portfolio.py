@@ -216,14 +216,14 @@ def test_no_progress_moves_nothing() -> None:
         ("tips.chance", "sets no input"),
         ("tips=1", "sets no input"),
         ("nobody.chance=1", "sets no input"),
-        ("tips.chance=2", "leaves 0 to 1"),
+        ("tips.chance=2", "is not between 0 and 1"),
         ("tips.chance=0.5:0.1", "lower end first"),
         ("tips.chance=0.1:0.2:0.3", "is no range"),
         ("tips.chance=nan", "not a number"),
         ("tips.chance=-1", "negative"),
-        ("pods.slowdown=0.5:2", "leaves 1"),
-        ("guarantees.residual=0:1.5", "leaves 0 to 1"),
-        ("visits.readiness=1000", "leaves 0 to 100"),
+        ("pods.slowdown=0.5:2", "is not at least 1"),
+        ("guarantees.residual=0:1.5", "is not between 0 and 1"),
+        ("visits.readiness=1000", "is not between 0 and 100"),
     ],
 )
 def test_meaningless_inputs_are_refused(assignment: str, words: str) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "COLOURS",
     "DASHES",
     "Axis",
+    "Bars",
     "Calendar",
     "Chart",
     "Mark",
@@ -35,6 +36,7 @@ _ROW = 34
 _MOST_TICKS = 8
 _LETTER = 6.2
 _HIGH = 0.92
+_HALO = ' paint-order="stroke" stroke="#ffffff" stroke-width="3"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,32 @@ class Calendar:
     rows: tuple[tuple[str, tuple[float, ...]], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """One named bar a row, from its lower to its upper end: a range is one mark, and no bar lies on the frame.
+
+    Attributes:
+        title: the finding.
+        axis: what the bars measure.
+        rows: name, lower and upper end of each.
+        line: a figure to compare them with, and its name.
+    """
+
+    title: str
+    axis: Axis
+    rows: tuple[tuple[str, float, float], ...]
+    line: tuple[str, float] | None = None
+
+    def span(self) -> tuple[float, float]:
+        """Returns the ends of the axis: from 0, or, by logarithm, with room on both sides."""
+        ends = [end for _, low, high in self.rows for end in (low, high)] + ([self.line[1]] if self.line else [])
+        if not ends or not all(math.isfinite(end) and (end > 0 or not self.axis.log) for end in ends):
+            raise InputError(f"the axis {self.axis.label!r} cannot show every bar", where=self.title)
+        if self.axis.log:
+            return min(ends) / 2, max(ends) * 2
+        return 0.0, max(1e-12, *ends, self.axis.reach or 0.0)
+
+
 def _apart(low: float, high: float, *, log: bool) -> tuple[float, float]:
     if low < high:
         return low, high
@@ -151,7 +179,7 @@ def number(value: float) -> str:
     return f"{short}e{int(exponent)}"
 
 
-def svg(panels: Sequence[Chart | Calendar], *, title: str, columns: int = 1) -> str:
+def svg(panels: Sequence[Chart | Calendar | Bars], *, title: str, columns: int = 1) -> str:
     """Returns one SVG picture with the panels in a grid; it loads and runs nothing.
 
     Args:
@@ -171,13 +199,16 @@ def svg(panels: Sequence[Chart | Calendar], *, title: str, columns: int = 1) -> 
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
         lines.append(f'<g transform="translate({column * _WIDTH} {sum(rows[:row])})">')
-        lines += _calendar(panel) if isinstance(panel, Calendar) else _chart(panel)
+        if isinstance(panel, Chart):
+            lines += _chart(panel)
+        else:
+            lines += _calendar(panel) if isinstance(panel, Calendar) else _bars(panel)
         lines.append("</g>")
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def _height(panel: Chart | Calendar) -> int:
-    if isinstance(panel, Calendar):
+def _height(panel: Chart | Calendar | Bars) -> int:
+    if not isinstance(panel, Chart):
         return _TOP + _ROW * len(panel.rows) + _BOTTOM
     return _HEIGHT + _LEGEND_LINE * max(0, len(panel.series) - 1)
 
@@ -222,7 +253,7 @@ def _chart(chart: Chart) -> Iterator[str]:
         up = scale(mark.y, y_low, y_high, log=chart.y.log)
         high = y + 18 if label_below(mark, up, left=not fits) else y - 8
         beside = _text(x + 10, high, mark.label) if fits else _text(x - 10, high, mark.label, anchor="end")
-        yield beside.replace("<text ", '<text paint-order="stroke" stroke="#ffffff" stroke-width="3" ')
+        yield beside.replace("<text ", f"<text{_HALO} ")
 
 
 def _series(one: Series, index: int, places: Sequence[tuple[float, float]]) -> Iterator[str]:
@@ -257,3 +288,27 @@ def _calendar(calendar: Calendar) -> Iterator[str]:
         for day in days:
             x = left + (right - left) * day / calendar.days
             yield f'<path d="M{x:.1f} {y}v12" stroke="{colour}" stroke-width="3"/>'
+
+
+def _bars(bars: Bars) -> Iterator[str]:
+    low, high = bars.span()
+    left, right, bottom = 24, _WIDTH - _RIGHT, _TOP + _ROW * len(bars.rows)
+
+    def at(value: float) -> float:
+        return left + (right - left) * scale(value, low, high, log=bars.axis.log)
+
+    yield _title(bars.title)
+    for value in ticks(low, high, log=bars.axis.log):
+        yield f'<path d="M{at(value):.1f} {_TOP - 20}V{bottom}" stroke="#dddddd"/>'
+        yield _text(at(value), bottom + 16, number(value), anchor="middle")
+    yield _text((left + right) / 2, bottom + 38, bars.axis.label, anchor="middle")
+    for index, (name, start, end) in enumerate(bars.rows):
+        y = _TOP + _ROW * index
+        # A range without width, and a bar of nothing, are still seen.
+        wide = max(3.0, at(end) - at(start))
+        yield f'<rect x="{at(start):.1f}" y="{y}" width="{wide:.1f}" height="12" fill="{COLOURS[0]}"/>'
+        yield _text(left, y - 5, name, extra=_HALO)
+    if bars.line:
+        name, value = bars.line
+        yield f'<path d="M{at(value):.1f} {_TOP - 20}V{bottom}" stroke="#000000" stroke-dasharray="7 4"/>'
+        yield f'<path d="M{left} 36h28" stroke="#000000" stroke-dasharray="7 4"/>' + _text(left + 34, 40, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weighbridge.app.charts import COLOURS, DASHES, Axis, Calendar, Chart, label_below, number, scale, svg, ticks
+from weighbridge.app.charts import COLOURS, DASHES, Axis, Bars, Calendar, Chart, label_below, number, scale, svg, ticks
 from weighbridge.errors import InputError, MissingToolError
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ _STYLE = (
 _INCH = 100
 _LEGEND_LINE = 13.5
 _NEAR_THE_EDGE = 0.75
+_BAR, _FEW_BARS = 36, 10
 
 
 def draw(
-    path: Path | None, panels: Callable[..., tuple[str, Sequence[Chart | Calendar]]], *plan: object, **typed: Any
+    path: Path | None, panels: Callable[..., tuple[str, Sequence[Chart | Calendar | Bars]]], *plan: object, **typed: Any
 ) -> None:
     """Writes a plan's picture if one was asked for.
 
@@ -47,7 +48,7 @@ def draw(
         write_picture(path, charts, title=title)
 
 
-def write_picture(path: Path, panels: Sequence[Chart | Calendar], *, title: str) -> None:
+def write_picture(path: Path, panels: Sequence[Chart | Calendar | Bars], *, title: str) -> None:
     """Writes a new file in the format that its suffix names: ``.svg``, ``.html`` or ``.png``.
 
     The same panels give the same bytes (PNG: with the same matplotlib).
@@ -76,7 +77,7 @@ def write_picture(path: Path, panels: Sequence[Chart | Calendar], *, title: str)
         raise InputError(f"cannot be written: {error.strerror}", where=path, field="--picture") from error
 
 
-def _page(panels: Sequence[Chart | Calendar], *, title: str) -> str:
+def _page(panels: Sequence[Chart | Calendar | Bars], *, title: str) -> str:
     tables = "\n".join(line for panel in panels for line in _data(panel))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -89,12 +90,14 @@ def _page(panels: Sequence[Chart | Calendar], *, title: str) -> str:
 """
 
 
-def _data(panel: Chart | Calendar) -> Iterator[str]:
+def _data(panel: Chart | Calendar | Bars) -> Iterator[str]:
     """Yields a panel's numbers as folded tables, so that they can be copied and heard."""
     yield f"<details><summary>Numbers: {html.escape(panel.title)}</summary>"
     if isinstance(panel, Calendar):
         for name, days in panel.rows:
             yield f"<p>{html.escape(name)}: day {', '.join(number(round(day, 2)) for day in days)}</p>"
+    elif isinstance(panel, Bars):
+        yield from (f"<p>{html.escape(name)}: {number(low)} to {number(high)}</p>" for name, low, high in panel.rows)
     else:
         for one in panel.series:
             yield f"<table><caption>{html.escape(one.name)}</caption>"
@@ -104,7 +107,7 @@ def _data(panel: Chart | Calendar) -> Iterator[str]:
     yield "</details>"
 
 
-def _png(panels: Sequence[Chart | Calendar], *, title: str) -> bytes:
+def _png(panels: Sequence[Chart | Calendar | Bars], *, title: str) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -116,13 +119,18 @@ def _png(panels: Sequence[Chart | Calendar], *, title: str) -> bytes:
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
     # Never pyplot, which keeps figures and settings of its own.
-    figure = Figure(figsize=(640 * columns / _INCH, 440 * rows / _INCH), dpi=_INCH, layout="constrained")
+    most = max([_FEW_BARS, *(len(panel.rows) for panel in panels if isinstance(panel, Bars))])
+    height = 440 + _BAR * (most - _FEW_BARS)
+    figure = Figure(figsize=(640 * columns / _INCH, height * rows / _INCH), dpi=_INCH, layout="constrained")
     figure.suptitle(title)
     for index, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
-        legend = 0 if isinstance(panel, Calendar) else len(panel.series)
+        legend = len(panel.series) if isinstance(panel, Chart) else 1 if isinstance(panel, Bars) and panel.line else 0
         axes.set_title(panel.title, fontsize=10, loc="left", fontweight="bold", pad=8 + _LEGEND_LINE * legend)
-        _calendar(axes, panel) if isinstance(panel, Calendar) else _chart(axes, panel)
+        if isinstance(panel, Chart):
+            _chart(axes, panel)
+        else:
+            _calendar(axes, panel) if isinstance(panel, Calendar) else _bars(axes, panel)
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
@@ -160,6 +168,32 @@ def _chart(axes: "Axes", chart: Chart) -> None:
     axes.set_axisbelow(True)
     # Above the curves, never on them.
     axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, labelspacing=0.3)
+
+
+def _bars(axes: "Axes", bars: Bars) -> None:
+    from matplotlib.patheffects import withStroke
+
+    low, high = bars.span()
+    count = len(bars.rows)
+    for index, (name, start, end) in enumerate(bars.rows):
+        axes.barh(count - index, end - start, left=start, height=0.35, color=COLOURS[0], edgecolor=COLOURS[0])
+        axes.annotate(
+            name,
+            (0, count - index + 0.22),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 1),
+            textcoords="offset points",
+            fontsize=9,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
+    if bars.line:
+        axes.axvline(bars.line[1], color="black", linestyle="dashed", label=bars.line[0])
+        axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    _axis(axes, "x", bars.axis, low, high)
+    axes.set_ylim(0.5, count + 0.9)
+    axes.set_yticks([])
+    axes.grid(visible=True, axis="x", color="#dddddd")
+    axes.set_axisbelow(True)
 
 
 def _axis(axes: "Axes", name: str, axis: Axis, low: float, high: float) -> None:

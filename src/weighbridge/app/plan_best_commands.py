@@ -86,14 +86,26 @@ def best(
                --visits 40 --replay-hours 20000 --replay-per-audit 50
     """
     judged = limit_from(limit=limit, rule=rule, counting=counting, declared=declared, extra=rules)
+    per_audit = parse_quantity(replay_per_audit, name="--replay-per-audit", positive=False)
+    if replay_hours is not None and per_audit == 0:
+        raise InputError("limits nothing where replay is free", field="--replay-hours", mend="give --replay-per-audit")
     # Here, since linear programming takes as long to load as most plans take to compute.
-    from weighbridge.planning.best import ASSUMPTIONS, plan_best
+    from weighbridge.planning.best import plan_best
     from weighbridge.planning.best_menu import Budget, Effort
 
+    sites, length = judged.counted(read_fleet(fleet), number_format), parse_days(days, name="--days")
+    stretch = parse_count(periods, name="--periods", least=1)
+    able = sum(site.capacity(length) for site in sites) * stretch
+    if able < judged.flop * (1 - 1e-9):
+        raise InputError(
+            f"{judged.flop:.4g} FLOP is more than all sites together can do, {able:.4g}",
+            field="--rule" if limit is None else "--limit",
+            mend="nothing needs inspecting; or give more --periods, or a smaller run",
+        )
     plan = plan_best(
-        judged.counted(read_fleet(fleet), number_format),
+        sites,
         flop=judged.flop,
-        days=parse_days(days, name="--days"),
+        days=length,
         budget=Budget(
             visits=_amount(visits, "--visits"),
             inspector_days=_amount(inspector_days, "--inspector-days"),
@@ -103,13 +115,15 @@ def best(
         effort=Effort(
             reading=_reading(reading),
             days_per_draw=parse_quantity(days_per_draw, name="--days-per-draw", positive=False),
-            replay_per_audit=parse_quantity(replay_per_audit, name="--replay-per-audit", positive=False),
+            replay_per_audit=per_audit,
             rate=None if rate is None else parse_quantity(rate, name="--rate"),
         ),
-        periods=parse_count(periods, name="--periods", least=1),
+        periods=stretch,
     )
     draw(picture, best_panels, plan)
     if as_json:
+        from weighbridge.planning.best import ASSUMPTIONS
+
         print_json(asdict(plan) | {"limit": judged.threshold, "rule": judged.rule, "assumptions": list(ASSUMPTIONS)})
     else:
         _print(plan, judged)
@@ -181,7 +195,7 @@ def _print(plan: "BestPlan", judged: Limit) -> None:
             [
                 site.name,
                 format_quantity(site.visit),
-                ", ".join(f"{draws:,} ({chance:.3g})" for draws, chance in site.looks),
+                ", ".join(f"{format_quantity(draws)} ({chance:.3g})" for draws, chance in site.looks),
                 format_quantity(site.freezes),
                 format_quantity(site.detection),
             ]

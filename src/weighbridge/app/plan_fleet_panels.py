@@ -3,21 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from weighbridge.app.charts import Axis, Chart, Series
-from weighbridge.app.plan_panels import Panels
+from weighbridge.app.charts import Axis, Bars, Calendar, Chart, Series
 from weighbridge.planning.portfolio import Case, Cover
 from weighbridge.planning.treaty_years import TreatyYear
+from weighbridge.units import format_quantity
 
 if TYPE_CHECKING:
     from weighbridge.planning.best import BestPlan
 
 __all__ = ["best_panels", "portfolio_panels"]
 
+_Panels = tuple[str, Sequence[Chart | Calendar | Bars]]
+_SITES_SHOWN = 25
 
-def best_panels(plan: "BestPlan") -> Panels:
+
+def best_panels(plan: "BestPlan") -> _Panels:
     """Returns the charts of the best plan: chances by site, and the comparison with simpler plans."""
-    order = sorted(plan.sites, key=lambda site: (-site.visit, site.name))
-    ranks = [float(n) for n in range(1, len(order) + 1)]
+    order = sorted((site for site in plan.sites if site.visit > 0), key=lambda site: (-site.visit, site.name))
+    more = f", the first {_SITES_SHOWN} of {len(order):,}" if len(order) > _SITES_SHOWN else ""
     detections = (
         ("no plan exceeds", plan.most),
         ("best plan, surely", plan.detection_bound),
@@ -25,55 +28,37 @@ def best_panels(plan: "BestPlan") -> Panels:
         ("in proportion to capacity", plan.by_capacity),
         ("uniform", plan.uniform),
     )
-    return f"Best plan: detection at least {plan.detection_bound:.4g}", (
-        Chart(
-            title="Sites in the order of their chance of a visit",
-            x=Axis(label="site"),
-            y=Axis(label="probability", reach=1.0),
-            series=(
-                Series(name="visited", points=tuple(zip(ranks, (s.visit for s in order), strict=True)), dots=True),
-                Series(
-                    name="the run would be met there",
-                    points=tuple(zip(ranks, (s.detection for s in order), strict=True)),
-                    dots=True,
-                ),
-            ),
-        ),
-        Chart(
-            title="Worst-case detection within the same budget",
-            x=Axis(label="plan"),
-            y=Axis(label="probability", reach=1.0),
-            series=tuple(
-                Series(name=f"{name}: {value:.3g}", points=((float(n), 0.0), (float(n), value)))
-                for n, (name, value) in enumerate(detections, 1)
-            ),
+    compared = Bars(
+        title="Worst-case detection within the same budget",
+        axis=Axis(label="probability", reach=1.0),
+        rows=tuple((f"{name}: {format_quantity(value)}", 0.0, value) for name, value in detections),
+    )
+    sites = Bars(
+        title=f"Chance of a visit{more}",
+        axis=Axis(label="probability", reach=1.0),
+        rows=tuple(
+            (
+                f"{s.name}: {format_quantity(s.visit)}; met if it hides there: {format_quantity(s.detection)}",
+                0.0,
+                s.visit,
+            )
+            for s in order[:_SITES_SHOWN]
         ),
     )
+    return f"Best plan: detection at least {plan.detection_bound:.4g}", ([sites, compared] if order else [compared])
 
 
-def portfolio_panels(covers: Mapping[str, Cover], lines: Mapping[str, Sequence[TreatyYear]], *, case: Case) -> Panels:
+def portfolio_panels(covers: Mapping[str, Cover], lines: Mapping[str, Sequence[TreatyYear]], *, case: Case) -> _Panels:
     """Returns the charts of a portfolio: X of each regime as a range, and the threshold over the years."""
-    last = float(len(covers) + 1)
     least = case.flop / 1e6
-    charts = [
-        Chart(
+    charts: list[Chart | Calendar | Bars] = [
+        Bars(
             title="X of each regime at level A, from the lowest to the highest that the inputs allow",
-            x=Axis(label="regime"),
-            y=Axis(label="X, FLOP", log=True),
-            series=(
-                *(
-                    Series(
-                        name=name,
-                        points=(
-                            (float(n), max(least, cover.hidden.low)),
-                            (float(n), max(least, cover.hidden.high)),
-                        ),
-                        dots=True,
-                    )
-                    for n, (name, cover) in enumerate(covers.items(), 1)
-                ),
-                Series(name="room below the threshold", points=((0.0, case.flop), (last, case.flop))),
+            axis=Axis(label="X, FLOP", log=True),
+            rows=tuple(
+                (name, max(least, cover.hidden.low), max(least, cover.hidden.high)) for name, cover in covers.items()
             ),
+            line=("room below the threshold", case.flop),
         )
     ]
     years = next(iter(lines.values()))

@@ -19,6 +19,7 @@ from weighbridge.app.portfolio_text import (
     print_regimes,
     print_years,
     show_range,
+    weakest_of,
 )
 from weighbridge.app.rule_options import (
     CountingOption,
@@ -31,10 +32,10 @@ from weighbridge.app.rule_options import (
 )
 from weighbridge.errors import InputError
 from weighbridge.planning.fleet import Site
-from weighbridge.planning.interval import parse_interval
+from weighbridge.planning.interval import Interval, parse_interval
 from weighbridge.planning.mechanisms import Catalogue, load_mechanisms
 from weighbridge.planning.portfolio import ASSUMPTIONS, Case, assess_cover
-from weighbridge.planning.treaty_years import treaty_years
+from weighbridge.planning.treaty_years import MOST_PROGRESS, treaty_years
 from weighbridge.units import parse_count, parse_days, parse_fraction
 
 __all__ = ["mount"]
@@ -107,12 +108,14 @@ def portfolio(
         adds=_adds(adds, judged.adds),
         joined=parse_interval(joined, name="--joined"),
     )
+    length, factor = parse_count(years, name="--years"), parse_interval(progress, name="--progress")
+    joint = parse_count(together, name="--together", least=1)
+    _has_effect(case, years=length, progress=factor.within(1.0, MOST_PROGRESS, name="--progress"), together=joint)
     assigned = _assigned(sites, cover or [])
     wanted = {name: {site.name: name for site in sites} for name in regime or known.regimes}
     if assigned is not None:
         wanted[_PIECEWISE] = assigned
     covers = {n: assess_cover(sites, regimes=each, catalogue=known, case=case) for n, each in wanted.items()}
-    length, factor = parse_count(years, name="--years"), parse_interval(progress, name="--progress")
     lines = {
         name: treaty_years(
             sites,
@@ -121,12 +124,11 @@ def portfolio(
             case=case,
             years=length,
             progress=factor,
-            together=parse_count(together, name="--together", least=1),
+            together=joint,
         )
         for name, each in wanted.items()
     }
     draw(picture, portfolio_panels, covers, lines, case=case)
-    weakest = max(covers, key=lambda name: (covers[name].hidden.high, covers[name].hidden.low))
     if as_json:
         print_json(
             {
@@ -134,7 +136,7 @@ def portfolio(
                 "limit": judged.threshold,
                 "rule": judged.rule,
                 "adds": case.adds,
-                "weakest": weakest,
+                "weakest": weakest_of(covers),
                 "regimes": {name: asdict(found) for name, found in covers.items()},
                 "years": {name: [asdict(line) for line in found] for name, found in lines.items()},
                 "inputs": inputs_of(known),
@@ -204,6 +206,19 @@ def _catalogue(path: Path | None, given: Sequence[str]) -> Catalogue:
     return known
 
 
+def _has_effect(case: Case, *, years: int, progress: Interval, together: int) -> None:
+    """Refuses what would change nothing, so that nobody takes it as considered."""
+    for field, idle in (("--progress", progress.high == 1), ("--together", together == 1)):
+        if not years and not idle:
+            raise InputError("changes nothing in the first year", field=field, mend="give --years too")
+    if case.joined != Interval(1.0, 1.0) and case.adds and together == 1:
+        raise InputError(
+            "changes nothing where all work adds up",
+            field="--joined",
+            mend="leave it out; or give --adds no, or --years with --together",
+        )
+
+
 def _adds(text: str, by_rule: bool) -> bool:
     if text not in ("auto", "yes", "no"):
         raise InputError(f"{text!r} is not known", field="--adds", mend="choose auto, yes or no")
@@ -221,6 +236,14 @@ def _assigned(sites: Sequence[Site], cover: Sequence[str]) -> dict[str, str] | N
     if not steps and not any(site.regime for site in sites):
         return None
     steps.sort(reverse=True)
+    open_ = [site.chips for site in sites if not site.regime]
+    for at, (size, piece) in enumerate(steps):
+        if not any(size <= chips and not (at and chips >= steps[at - 1][0]) for chips in open_):
+            raise InputError(
+                f"{size}={piece} covers no site",
+                field="--cover",
+                mend=f"the largest site without a regime has {max(open_):,} chips" if open_ else "all have a regime",
+            )
     return {
         site.name: site.regime or next((name for least, name in steps if site.chips >= least), _NOBODY)
         for site in sites

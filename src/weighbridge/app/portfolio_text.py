@@ -12,7 +12,16 @@ from weighbridge.planning.portfolio import ASSUMPTIONS, Case, Cover
 from weighbridge.planning.treaty_years import TreatyYear
 from weighbridge.units import format_flop, format_quantity
 
-__all__ = ["MARKS", "inputs_of", "print_groups", "print_inputs", "print_regimes", "print_years", "show_range"]
+__all__ = [
+    "MARKS",
+    "inputs_of",
+    "print_groups",
+    "print_inputs",
+    "print_regimes",
+    "print_years",
+    "show_range",
+    "weakest_of",
+]
 
 
 MARKS: Final = {
@@ -52,13 +61,17 @@ def _verdicts(covers: Mapping[str, Cover]) -> list[tuple[str, str]]:
         "depends on the inputs": "reach it for some of the inputs only",
         "no": "do not reach it",
     }
-    most = max((cover.hidden.high, cover.hidden.low) for cover in covers.values())
     found = [
         (f"{said} (level A)", ", ".join(name for name, cover in covers.items() if cover.reaches == state) or "none")
         for state, said in words.items()
     ]
-    weakest = ", ".join(n for n, cover in covers.items() if (cover.hidden.high, cover.hidden.low) == most)
-    return [*found, ("weakest: largest X", weakest)]
+    return [*found, ("weakest: largest X", ", ".join(weakest_of(covers)))]
+
+
+def weakest_of(covers: Mapping[str, Cover]) -> tuple[str, ...]:
+    """Returns the names of the regimes with the largest X: all of them, if several leave as much."""
+    most = max((cover.hidden.high, cover.hidden.low) for cover in covers.values())
+    return tuple(name for name, cover in covers.items() if (cover.hidden.high, cover.hidden.low) == most)
 
 
 def print_regimes(covers: Mapping[str, Cover], *, case: Case) -> None:

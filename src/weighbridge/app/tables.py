@@ -29,6 +29,8 @@ def read_table(
         InputError: if there is no such file, or it is no such table.
     """
     try:
+        if path.is_dir():
+            raise InputError("is a folder", where=path, mend="name the CSV file in it")
         if not path.is_file():
             if path.is_dir():
                 raise InputError("is a folder", where=path, mend="give a CSV file")

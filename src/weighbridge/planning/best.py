@@ -8,21 +8,24 @@ HiGHS; its duals are the resources' shadow prices.
 Exact: the adversary's answer, and the plan wherever each way fits one site, for then a way's chance of being met is
 linear in q. Where a run must be spread, -ln(1 - D) is convex in q and is replaced by its tangent at the last plan,
 which never promises too much; branch and bound (:mod:`weighbridge.planning.best_bound`) finds better plans and a figure
-that no plan exceeds. Modes are a menu (``DRAWS``); chances mix them. Budgets hold on average over the draw. Freezes are
-fixed before the draw, so they are paid at every site that could be looked at so deeply.
+that no plan exceeds. Depths of looks are refined around the plan (:mod:`weighbridge.planning.best_search`); chances mix
+them. The bound holds for all depths: by a menu that none beats (:func:`weighbridge.planning.best_menu.build_menu`), and
+for freezes by :mod:`weighbridge.planning.best_depths`. Budgets hold on average over the draw. Freezes are fixed before
+the draw, so they are paid at every site that could be looked at so deeply; where they are fewer than the sites, a lot
+decides which site is frozen, so that a look of n < 1 draws is one whose record exists with chance n: it misses work of
+share s with 1 - n s <= e^(-n s).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from weighbridge.errors import InputError
-from weighbridge.planning.best_bound import bracket
-from weighbridge.planning.best_game import Game
-from weighbridge.planning.best_menu import Budget, Effort, Reading, build_menu, limits_of
+from weighbridge.planning.best_menu import Budget, Effort, Reading, check_effort, limits_of
+from weighbridge.planning.best_search import Found, Setting
 from weighbridge.planning.fleet import Site, check_fleet
 from weighbridge.units import check_count, check_quantity
 
@@ -41,6 +44,7 @@ MOST_SITES: Final = 2_000
 _UNUSED: Final = 1e-7
 _MOST_CELLS: Final = 20_000
 _ROUNDING: Final = 1e-9
+_MORE: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +54,14 @@ class SitePlan:
     Attributes:
         name: the site.
         visit: chance of a visit.
-        looks: (draws, chance) of each mode used; chances sum to ``visit``.
+        looks: (draws, chance) of each depth used; chances sum to ``visit``. Draws below 1: a freeze by lot.
         freezes: freezes that must have fallen due there by then, over all its chips.
         detection: chance that hidden work of the run's size, or as much as fits, is met there.
     """
 
     name: str
     visit: float
-    looks: tuple[tuple[int, float], ...]
+    looks: tuple[tuple[float, float], ...]
     freezes: float
     detection: float
 
@@ -85,13 +89,14 @@ class BestPlan:
         detection: chance that the run is noticed under the best answer that the search found.
         detection_bound: no answer has a lower chance: the figure to rely on; equal to ``detection`` where the search
             was complete, which it is for all but large fleets with runs that must be spread.
-        most: no plan from this menu of depths detects more, whatever its chances: a bound that always holds.
-        uniform: detection if every site has the same chance and look, the best such plan within the same budget.
+        most: no plan detects more, whatever its depths and chances: a bound that always holds.
+        uniform: detection if every site has the same chance and depth, the best of all such plans within the budget.
         by_capacity: the same with chances in proportion to capacity.
         sites: the plan, in the fleet's order.
         hideouts: the adversary's best answer.
         spent: each resource's use on average (freezes: in full).
-        prices: detection gained per further unit of each limited resource, at the margin.
+        prices: detection gained per further unit of each limited resource, at the margin; of freezes, by one more, or a
+            hundredth more if that is larger.
         flop: FLOP of the run.
         days: length of a period.
         periods: periods over which the run may be stretched.
@@ -140,7 +145,7 @@ def plan_best(
     if len(fleet) > MOST_SITES:
         raise InputError(f"has {len(fleet):,} sites, more than {MOST_SITES:,}", field="fleet", mend="join small ones")
     limits = limits_of(budget)
-    menu = build_menu(fleet, days=days, flop=flop, effort=effort, limits=limits)
+    check_effort(effort)
     capacity = np.array([site.capacity(days) for site in fleet])
     if capacity.sum() * periods < flop * (1 - _ROUNDING):
         raise InputError(
@@ -148,23 +153,25 @@ def plan_best(
             field="flop",
             mend="nothing needs inspecting; or give more periods, or a smaller run",
         )
-    game = Game(menu=menu, capacity=capacity, flop=flop, periods=periods, limits=limits)
-    found = bracket(game, start=game.solve().chances)
-    plan = game.polished(found.best)
+    setting = Setting(fleet=fleet, flop=flop, days=days, periods=periods, effort=effort, limits=limits)
+    found = setting.search()
+    game, plan = found.game, found.plan
     answer = game.answer(plan.chances)
     alone = game.looks(plan.chances).seen(np.minimum(capacity, flop))
     freezes = game.freezes(plan.chances)
     return BestPlan(
         detection=float(-np.expm1(-answer.loss)),
         detection_bound=float(-np.expm1(-answer.bound)),
-        most=max(found.most, float(-np.expm1(-answer.loss))),
-        uniform=-math.expm1(-game.loss(game.in_proportion(np.ones(len(fleet))))),
-        by_capacity=-math.expm1(-game.loss(game.in_proportion(capacity / capacity.max()))),
+        most=max(setting.most(found), float(-np.expm1(-answer.loss))),
+        uniform=-math.expm1(-found.uniform),
+        by_capacity=-math.expm1(-found.by_capacity),
         sites=tuple(
             SitePlan(
                 name=site.name,
                 visit=float(min(1.0, plan.chances[i].sum())),
-                looks=tuple((int(menu.draws[i, k]), float(q)) for k, q in enumerate(plan.chances[i]) if q > _UNUSED),
+                looks=tuple(
+                    (_depth(game.menu.draws[i, k]), float(q)) for k, q in enumerate(plan.chances[i]) if q > _UNUSED
+                ),
                 freezes=float(freezes[i]),
                 detection=float(alone[i]),
             )
@@ -175,9 +182,10 @@ def plan_best(
             for site, hidden in zip(fleet, answer.hidden, strict=True)
             if hidden > 0
         ),
-        spent={name: float((cost * plan.chances).sum()) for name, cost in menu.costs.items()}
+        spent={name: float((cost * plan.chances).sum()) for name, cost in game.menu.costs.items()}
         | {"freezes": float(freezes.sum())},
-        prices={name: price * float(np.exp(-answer.loss)) for name, price in plan.prices.items()},
+        prices={name: price * float(np.exp(-answer.loss)) for name, price in plan.prices.items()}
+        | _price_of_freezes(setting, found),
         flop=flop,
         days=days,
         periods=periods,
@@ -187,3 +195,17 @@ def plan_best(
 
 def _fewest_chips(site: Site, hidden: float, *, days: float) -> int:
     return min(site.chips, math.ceil(hidden / (site.capacity(days) / site.chips) - _ROUNDING))
+
+
+def _depth(draws: float) -> float:
+    """Returns a depth that reads as an integer where it is one."""
+    return int(draws) if draws == int(draws) else float(draws)
+
+
+def _price_of_freezes(setting: Setting, found: Found) -> dict[str, float]:
+    """Returns what one freeze more, or a hundredth more, adds to the best plan found, per freeze."""
+    if "freezes" not in setting.limits:
+        return {}
+    more = max(1.0, _MORE * setting.limits["freezes"])
+    richer = replace(setting, limits=setting.limits | {"freezes": setting.limits["freezes"] + more})
+    return {"freezes": max(0.0, math.exp(-found.loss) - math.exp(-richer.loss_from(found))) / more}

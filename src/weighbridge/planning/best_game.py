@@ -19,7 +19,7 @@ _ROWS_A_ROUND: Final = 12
 _MOST_CLIMBS: Final = 12
 _CLOSE: Final = 1e-7
 _RISE: Final = 1e-5
-_NOTHING: Final = 1e-6
+_NOTHING: Final = 1e-8
 _MORE: Final = 1e-3
 """Share of a resource by which it is raised to see what more of it brings."""
 _SMALL_FLEET: Final = 40
@@ -60,31 +60,43 @@ class Game:
         """Returns whether the freezes that the plan needs, paid in full, are within the limit."""
         return float(self.freezes(chances).sum()) <= self.limits.get("freezes", np.inf) * (1 + _CLOSE)
 
-    def solve(self) -> Solution:
-        """Returns a good plan; where freezes are limited, as many per FLOP everywhere."""
-        even, by_size = np.ones(len(self.capacity)), self.capacity / self.capacity.max()
-        start = max(self.in_proportion(even), self.in_proportion(by_size), key=self.loss)
+    def solve(self, start: Array, *, depths: Sequence[Array] = ()) -> Solution:
+        """Returns a good plan: ``start`` or better.
+
+        Args:
+            start: a plan that can be afforded.
+            depths: where freezes are limited, freezes at each site that are worth trying: as many as there are.
+        """
         if "freezes" not in self.limits:
             return self._improve(start)
-        plans, depths = [Solution(chances=start, prices={}, promise=self.loss(start))], self._even_depths()
-        if depths.any():
-            plans.append(self._holding(depths)._improve(start * depths))
+        plans = [self._known(start)]
+        holdings = [self._holding(self._paid(start))]
+        holdings += [self._holding(self.menu.worth & (self.menu.freezes <= most[:, None])) for most in depths]
+        starts = [start, *(held.alike() for held in holdings[1:])]
+        ranked = sorted(zip(holdings, starts, strict=True), key=lambda pair: -self.loss(pair[1]))
+        for held, at in ranked if self.small else ranked[:2]:
+            if held.menu.worth.any():
+                plans.append(held._improve(at))
         return max(plans, key=lambda plan: self.loss(plan.chances))
+
+    def alike(self) -> Array:
+        """Returns the plan of equal chances of the deepest look, at the sites where there is any."""
+        looked = np.array(self.menu.worth.any(axis=1), dtype=np.float64)
+        return self.in_proportion(looked, deepest_only=True) if looked.any() else self._none()
+
+    def _none(self) -> Array:
+        return np.zeros_like(self.menu.draws)
 
     def polished(self, chances: Array) -> Solution:
         """Returns the plan, or a better one from the same depths; looks no deeper than they need be; with prices."""
-        plan = self._climbed(chances)
-        if "freezes" in self.limits:
-            # The programme pays freezes in proportion to chances: what it finds is priced, but cannot be afforded.
-            relaxed, held = plan.prices, self._holding(self._paid(chances))
-            plan = held._climbed(chances) if held.menu.worth.any() else self._known(chances)
-            plan = replace(plan, prices={**relaxed, **plan.prices})
+        held = self._holding(self._paid(chances))
+        plan = held._climbed(chances) if held.menu.worth.any() else self._known(chances)
         plan = replace(plan, prices={name: self._upward(plan, name) for name in plan.prices})
         return replace(plan, chances=self._no_deeper(plan.chances))
 
     def _upward(self, plan: Solution, name: str) -> float:
         """Returns what a little more of a resource brings: at a corner the dual may hold for less of it only."""
-        if not self.small or name == "freezes" or self.limits[name] == 0:
+        if not self.small or self.limits[name] == 0:
             return plan.prices[name]
         game = self._holding(self._paid(plan.chances))
         if not game.menu.worth.any():
@@ -118,29 +130,17 @@ class Game:
                 return cut
         return chances
 
-    def _even_depths(self) -> NDArray[np.bool_]:
-        """Returns the looks allowed when every site is frozen as often per FLOP hidden there, as far as freezes go."""
-        share = np.minimum(1.0, self.flop / self.capacity)[:, None]
-        reach = np.where(self.menu.worth, self.menu.reach * share, np.inf)
-        upto = np.maximum.accumulate(np.where(self.menu.worth, reach, -np.inf), axis=1)
-        shallower = np.concatenate([np.full((len(share), 1), -np.inf), upto[:, :-1]], axis=1)
-        for depth in np.unique(reach[np.isfinite(reach)])[::-1]:
-            allowed = self.menu.worth & (shallower < depth)
-            if np.max(np.where(allowed, self.menu.freezes, 0.0), axis=1).sum() <= self.limits["freezes"]:
-                return np.asarray(allowed, dtype=np.bool_)
-        return np.zeros_like(self.menu.worth)
-
-    def in_proportion(self, weights: Array) -> Array:
-        """Returns the best plan whose chances are in proportion to ``weights``, with one depth where it makes sense."""
-        sites = np.arange(len(self.capacity))
-        deepest = self.menu.worth.shape[1] - 1 - np.argmax(self.menu.worth[:, ::-1], axis=1)
-        best = np.zeros_like(self.menu.draws)
-        for mode in range(self.menu.worth.shape[1]):
+    def in_proportion(self, weights: Array, *, deepest_only: bool = False) -> Array:
+        """Returns the best plan whose chances are in proportion to ``weights``, with one mode where it makes sense."""
+        sites, modes = np.arange(len(self.capacity)), self.menu.worth.shape[1]
+        deepest = modes - 1 - np.argmax(self.menu.worth[:, ::-1], axis=1)
+        best = self._none()
+        for mode in range(modes - 1 if deepest_only else 0, modes):
             cells = sites, np.minimum(mode, deepest)
-            if self.menu.freezes[cells].sum() > self.limits.get("freezes", np.inf):
+            if self.menu.freezes[cells].sum() > self.limits.get("freezes", np.inf) * (1 + _CLOSE):
                 continue
             costs = {name: cost[cells] for name, cost in self.menu.costs.items()}
-            chances = np.zeros_like(self.menu.draws)
+            chances = self._none()
             chances[cells] = np.minimum(1.0, self._scale(weights, costs=costs) * weights)
             best = max(best, chances, key=self.loss)
         return best
@@ -154,7 +154,7 @@ class Game:
             chances = np.minimum(1.0, scale * weights)
             return all(float(cost @ chances) <= self.limits.get(name, np.inf) for name, cost in costs.items())
 
-        low, high = 0.0, 1.0 / float(weights.min())
+        low, high = 0.0, 1.0 / float(weights[weights > 0].min())
         if within(high):
             return high
         for _ in range(60):

@@ -1,4 +1,4 @@
-"""What a visit may look at, and what it costs: the menu from which the best plan is mixed.
+"""What a visit may look at, and what it costs: looks of some depths, from which the best plan is mixed.
 
 A look of n records drawn from all of a site's log meets hidden work of share s with probability at least
 1 - e^(-n s). A look that draws c of N chips and reads each one's whole log, frozen at rate f over T days, meets it
@@ -8,7 +8,7 @@ linear form of Table 1, which never promises more than Eq. 1.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, get_args
 
@@ -20,16 +20,15 @@ from weighbridge.planning.adversary import Array
 from weighbridge.planning.fleet import Site
 from weighbridge.units import check_quantity
 
-__all__ = ["DRAWS", "Budget", "Effort", "Menu", "Reading", "build_menu", "limits_of"]
+__all__ = ["Budget", "Effort", "Menu", "Reading", "build_menu", "check_effort", "limits_of"]
 
 Reading = Literal["records", "chips"]
 """``records``: audits are drawn from all records of a site's log. ``chips``: chips are drawn and read whole."""
 
-DRAWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
-"""Records or chips drawn at one look; chances may mix two."""
-
 # A look that misses hidden work with less than e^-24 needs no deeper one, if a site hides the whole run or nothing.
 _DEEP_ENOUGH: Final = 24.0
+# Beyond the deepest look of a menu: what is deeper still misses no hidden work.
+_BOTTOMLESS: Final = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,29 +103,50 @@ def limits_of(budget: Budget) -> dict[str, float]:
 
 
 def build_menu(
-    fleet: Sequence[Site], *, days: float, flop: float, effort: Effort, limits: Collection[str] = ()
+    fleet: Sequence[Site],
+    *,
+    days: float,
+    flop: float,
+    effort: Effort,
+    depths: Array,
+    limits: Mapping[str, float] | None = None,
+    all_depths: bool = False,
 ) -> Menu:
     """Returns what may be drawn at each site, with costs, of which those in ``limits`` count.
 
-    Raises:
-        InputError: if the effort is meaningless.
+    Args:
+        fleet: the sites.
+        days: length of a period.
+        flop: FLOP of the run.
+        effort: what is drawn at a look, and what it costs.
+        depths: records or chips drawn, rising, (sites, modes) or (modes,); below 1 a freeze by lot, with that chance.
+        limits: the limited resources by name. Depths below 1 make sense if freezes are fewer than sites.
+        all_depths: make a menu that no depths beat, for bounds. Each look then stands for all depths above the one
+            before it: it meets what the deepest of them meets, and costs what the shallowest costs. So a plan of any
+            depths becomes one of this menu that meets no less and costs no more.
     """
-    _check(effort)
+    limits = limits or {}
     chips = np.array([[site.chips] for site in fleet], dtype=np.float64)
     share = np.array([[min(1.0, flop / site.capacity(days))] for site in fleet])
-    draws = np.broadcast_to(np.array([DRAWS], dtype=np.float64), (len(fleet), len(DRAWS))).copy()
+    draws = np.broadcast_to(depths, (len(fleet), np.shape(depths)[-1])).astype(np.float64)
+    if effort.reading == "chips":
+        draws = np.minimum(draws, chips)
+    paid = _shallowest(draws, fractions=limits.get("freezes", math.inf) < len(fleet)) if all_depths else draws
     if effort.reading == "records":
-        reach, audits, freezes = draws.copy(), draws, draws.copy()
+        reach, audits, freezes = draws.copy(), paid, paid.copy()
+        if all_depths:
+            reach = np.where(draws == draws[:, -1:], _BOTTOMLESS, reach)
     else:
         rate = float(effort.rate or 0.0)
-        draws = np.minimum(draws, chips)
-        reach, audits = draws * -math.expm1(-rate * days), draws * rate * days
+        reach, audits = draws * -math.expm1(-rate * days), paid * rate * days
+        if all_depths:
+            reach = np.where(draws == draws[:, -1:], chips * -math.expm1(-rate * days), reach)
         freezes = np.broadcast_to(chips * rate * days, draws.shape).copy()
     shallower = np.concatenate([np.zeros((len(fleet), 1)), reach[:, :-1]], axis=1)
     visit_days = np.array([[site.visit_days] for site in fleet])
     costs = {
         "visits": np.ones_like(draws),
-        "inspector_days": visit_days + draws * effort.days_per_draw,
+        "inspector_days": visit_days + paid * effort.days_per_draw,
         "replay_chip_hours": audits * effort.replay_per_audit,
     }
     worth = reach > shallower
@@ -134,6 +154,13 @@ def build_menu(
         worth &= shallower * share < _DEEP_ENOUGH
     limited = [cost for name, cost in (costs | {"freezes": freezes}).items() if name in limits]
     return Menu(draws=draws, reach=reach, worth=worth & ~_outdone(worth, limited), costs=costs, freezes=freezes)
+
+
+def _shallowest(draws: Array, *, fractions: bool) -> Array:
+    """Returns the least depth above the one before: the next integer; where fractions are allowed, below 1 any."""
+    before = np.concatenate([np.zeros((len(draws), 1)), draws[:, :-1]], axis=1)
+    after = np.where(before < 1, before if fractions else 1.0, np.floor(before) + 1)
+    return np.asarray(np.minimum(draws, after), dtype=np.float64)
 
 
 def _outdone(worth: NDArray[np.bool_], costs: Sequence[Array]) -> NDArray[np.bool_]:
@@ -145,7 +172,12 @@ def _outdone(worth: NDArray[np.bool_], costs: Sequence[Array]) -> NDArray[np.boo
     return outdone
 
 
-def _check(effort: Effort) -> None:
+def check_effort(effort: Effort) -> None:
+    """Refuses an effort without meaning.
+
+    Raises:
+        InputError: if a figure is meaningless, or there is a rate where nothing is frozen at one, or none where it is.
+    """
     if effort.reading not in get_args(Reading):
         raise InputError(f"{effort.reading!r} is not known", field="reading", mend="choose records or chips")
     check_quantity(effort.days_per_draw, name="days-per-draw", positive=False)

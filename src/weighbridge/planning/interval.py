@@ -1,5 +1,6 @@
 """Inputs that nobody knows exactly: a range, carried through every formula by its two ends."""
 
+import math
 from dataclasses import dataclass
 
 from weighbridge.errors import InputError
@@ -34,7 +35,9 @@ class Interval:
             InputError: otherwise, naming it.
         """
         if self.low < least or self.high > most:
-            raise InputError(f"{self.low:g} to {self.high:g} leaves {least:g} to {most:g}", field=name)
+            shown = f"{self.low:g}" if self.low == self.high else f"{self.low:g} to {self.high:g}"
+            ends = f"at least {least:g}" if math.isinf(most) else f"between {least:g} and {most:g}"
+            raise InputError(f"{shown} is not {ends}", field=name, mend="give a figure, or both ends of a range, there")
         return self
 
 

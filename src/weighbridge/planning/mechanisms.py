@@ -1,6 +1,7 @@
 """Mechanisms of verification as data: access, readiness, cost, and what each bounds; regimes made of them."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -24,6 +25,7 @@ _NEEDS_INPUT: Final[Mapping[str, tuple[str, ...]]] = {
 }
 CHANCES: Final = ("chance", "residual")
 _LEAST: Final = {"slowdown": 1.0, "pod_chips": 1.0}
+_WHOLE: Final = ("audits",)
 _MOST_YEARS: Final = 100.0
 
 _Text = Annotated[str, Field(max_length=2000)]
@@ -108,7 +110,7 @@ class Catalogue:
         target, equals, text = assignment.partition("=")
         name, _, quantity = target.strip().partition(".")
         if not equals or name not in self.mechanisms or quantity not in self.mechanisms[name].inputs:
-            known = [f"{m.id}.{q}" for m in self.mechanisms.values() for q in m.inputs if q != "days_per_year"]
+            known = [f"{m.id}.{q}" for m in self.mechanisms.values() for q in m.inputs]
             raise InputError(
                 f"{assignment[:60]!r} sets no input", field="set", mend=f"write NAME=LOW:HIGH with {', '.join(known)}"
             )
@@ -116,7 +118,10 @@ class Catalogue:
         given = Input(range=(interval.low, interval.high), mark="given", source="given by the user")
         old = self.mechanisms[name]
         new = old.model_copy(update={"inputs": dict(old.inputs) | {quantity: given}})
-        _check(new, where=f"--set {target.strip()}")
+        try:
+            _check(new, where="set")
+        except InputError as error:
+            raise InputError(error.what, field=f"--set {target.strip()}", mend=error.mend) from error
         return Catalogue(mechanisms={**self.mechanisms, name: new}, regimes=self.regimes)
 
 
@@ -160,6 +165,8 @@ def _check(mechanism: Mechanism, *, where: str) -> None:
             given.interval.within(_LEAST.get(name, 0.0), most, name=name)
         except InputError as error:
             raise InputError(error.what, where=where, field=f"inputs.{name}", mend=error.mend) from error
+        if name in _WHOLE and any(end != math.floor(end) for end in given.range):
+            raise InputError("is no whole number", where=where, field=f"inputs.{name}", mend="give whole numbers")
 
 
 def _read(model: type[_DataT], item: Any, *, where: str) -> _DataT:

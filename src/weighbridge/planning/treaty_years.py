@@ -11,10 +11,12 @@ from weighbridge.planning.mechanisms import Catalogue
 from weighbridge.planning.portfolio import Case, Cover, Reaches, assess_cover, reach
 from weighbridge.units import SECONDS_PER_DAY, check_count
 
-__all__ = ["TreatyYear", "treaty_years"]
+__all__ = ["MOST_PROGRESS", "TreatyYear", "treaty_years"]
 
 Ready = Literal["yes", "no", "depends on the inputs"]
 _MOST_YEARS: Final = 50
+MOST_PROGRESS: Final = 1e3
+"""Largest factor a year."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def treaty_years(
     """
     check_count(years, name="years")
     check_count(together, name="together", least=1)
-    progress.within(1.0, 1e3, name="progress")
+    progress.within(1.0, MOST_PROGRESS, name="progress")
     if years > _MOST_YEARS:
         raise InputError(f"{years} is more than {_MOST_YEARS}", field="years", mend="nobody knows so far ahead")
     if together > 1 and case.joined.low == 0:
