@@ -176,12 +176,14 @@ def _bars(axes: "Axes", bars: Bars) -> None:
     low, high = bars.span()
     count = len(bars.rows)
     for index, (name, start, end) in enumerate(bars.rows):
-        axes.barh(count - index, end - start, left=start, height=0.35, color=COLOURS[0], edgecolor=COLOURS[0])
+        axes.barh(
+            count - index, end - start, left=start, height=0.35, color=COLOURS[0], edgecolor=COLOURS[0], linewidth=3
+        )
         axes.annotate(
             name,
             (0, count - index + 0.22),
             xycoords=("axes fraction", "data"),
-            xytext=(3, 1),
+            xytext=(3, 4),
             textcoords="offset points",
             fontsize=9,
             path_effects=[withStroke(linewidth=3, foreground="white")],
