@@ -9,18 +9,14 @@ from typer.testing import CliRunner
 
 from weighbridge.app.charts import Chart, Series
 from weighbridge.app.main import build
-from weighbridge.app.plan_more_panels import (
-    equal_site_panels,
-    segment_panels,
-    sequential_panels,
-    site_panels,
-    timeliness_panels,
-)
+from weighbridge.app.plan_more_panels import segment_panels, sequential_panels
 from weighbridge.app.plan_panels import Panels
+from weighbridge.app.plan_site_panels import equal_site_panels, site_panels, timeliness_panels
+from weighbridge.planning.effort import person_days
 from weighbridge.planning.fleet import Site
 from weighbridge.planning.segments import plan_segments
 from weighbridge.planning.sequential import fixed_plan, group_sequential, wald
-from weighbridge.planning.sites import plan_sites, two_stage_detection
+from weighbridge.planning.sites import SitePlan, plan_sites, two_stage_detection
 from weighbridge.planning.timeliness import plan_timeliness
 
 FLEET = "name,chips,chip_flops,visit_days\nAlpha,20000,1e15,5\nBeta,5000,1e15,3\nDelta,800,1e15,2\n"
@@ -82,14 +78,24 @@ def test_equal_sites_by_the_published_vectors() -> None:
     panels = equal_site_panels(found, sites=560, visited=40, site_size=2000, missing=163, drawn=60, seen=Fraction(1))
     assert at(chart(panels, 0).series[0], 560.0) == pytest.approx(0.99438, abs=1e-5)
     assert at(chart(panels, 1).series[0], 60.0) == pytest.approx(0.07103, abs=1e-5)
+    assert at(chart(panels, 2).series[0], person_days(40)) == pytest.approx(0.07103, abs=1e-5)
 
 
 def test_a_fleets_sites_are_shown_with_their_chances() -> None:
     sites = [Site(name=f"s{n}", chips=100 * n, chip_flops=990e12) for n in range(1, 20)]
-    plan = plan_sites(sites, census_above=1000, visits=12, missing=80, within=0.99)
-    visited = chart(site_panels(plan), 0).series[0]
+
+    def planned(visits: int) -> SitePlan:
+        return plan_sites(sites, census_above=1000, visits=visits, missing=80, within=0.99)
+
+    plan = planned(12)
+    panels = site_panels(plan, visits=12, again=planned)
+    visited = chart(panels, 0).series[0]
     assert len(visited.points) == 19 and visited.dots
     assert at(visited, 1500.0) == 1.0 and 0 < at(visited, 200.0) < 1
+    bought = chart(panels, 1)
+    assert at(bought.series[0], person_days(12)) == bought.marks[0].y == min(plan.worst, plan.split)
+    chances = [y for _, y in bought.series[0].points]
+    assert chances == sorted(chances) and bought.series[0].points[-1][0] == person_days(19)
 
 
 def test_times_by_the_published_table() -> None:

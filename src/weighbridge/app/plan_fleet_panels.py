@@ -45,7 +45,19 @@ def best_panels(plan: "BestPlan") -> _Panels:
             for s in order[:_SITES_SHOWN]
         ),
     )
-    return f"Best plan: detection at least {plan.detection_bound:.4g}", ([sites, compared] if order else [compared])
+    visits = sum(site.visit for site in plan.sites)
+    freezes = sum(site.freezes for site in plan.sites)
+    tenths = tuple(plan.days * step / 10 for step in range(1, 11))
+    period = Calendar(
+        title=f"A period of {plan.days:g} days",
+        days=plan.days,
+        rows=(
+            *(((f"a tenth of {format_quantity(freezes)} freezes has fallen due", tenths),) if freezes > 0 else ()),
+            (f"the draw, and {format_quantity(visits)} visits on average, to all records of the period", (plan.days,)),
+        ),
+    )
+    charts: list[Chart | Calendar | Bars] = [sites, compared, period] if order else [compared]
+    return f"Best plan: detection at least {plan.detection_bound:.4g}", charts
 
 
 def portfolio_panels(covers: Mapping[str, Cover], lines: Mapping[str, Sequence[TreatyYear]], *, case: Case) -> _Panels:

@@ -1,10 +1,9 @@
-"""The charts of further plans: segments, sites, timeliness, stop rules. Every curve asks the planner again."""
+"""The charts of further plans: segments, copied ids, stop rules. Every curve asks the planner again."""
 
-from collections.abc import Sequence
 from fractions import Fraction
 
 from weighbridge.app.charts import Axis, Chart, Mark, Series
-from weighbridge.app.plan_panels import Panels, answered
+from weighbridge.app.plan_panels import Panels, answered, whole_numbers
 from weighbridge.planning.segments import (
     SegmentPlan,
     clone_detection,
@@ -13,18 +12,13 @@ from weighbridge.planning.segments import (
     segment_detection,
     segments_needed,
 )
-from weighbridge.planning.sites import SitePlan, two_stage_detection
 from weighbridge.planning.stop_rule import SequentialPlan, operating_point
-from weighbridge.planning.timeliness import Timeliness, days_to
-from weighbridge.units import format_flop, format_quantity
+from weighbridge.units import format_quantity
 
 __all__ = [
     "clone_panels",
-    "equal_site_panels",
     "segment_panels",
     "sequential_panels",
-    "site_panels",
-    "timeliness_panels",
 ]
 
 _STEPS = 60
@@ -33,7 +27,7 @@ _CHANCE = Axis(label="probability of detection", reach=1.0)
 
 def segment_panels(plan: SegmentPlan) -> Panels:
     """Returns the charts of a plan of segments: detection, what many tries leave of it, and its price."""
-    drawn = _whole(plan.segments)
+    drawn = whole_numbers(plan.segments)
     tries = sorted({round(10 ** (step / 6)) for step in range(37)} | {plan.tries})
     missed = 1 - plan.detection
     wanted = sorted(
@@ -143,81 +137,6 @@ def clone_panels(detection: float, *, clones: int, inspected: float, copies: int
     )
 
 
-def equal_site_panels(
-    detection: float, *, sites: int, visited: int, site_size: int, missing: int, drawn: int, seen: Fraction
-) -> Panels:
-    """Returns the charts of a two-stage plan over equal sites: against visits, and against chips drawn at each."""
-
-    def found(visits: int, chips: int) -> float:
-        return two_stage_detection(sites, visited=visits, site_size=site_size, missing=missing, drawn=chips, seen=seen)
-
-    return f"Sites to visit: {visited:,} of {sites:,}", (
-        Chart(
-            title=f"{missing:,} chips gone from one site, {drawn:,} drawn at each",
-            x=Axis(label="sites visited"),
-            y=_CHANCE,
-            series=(Series(name="two-stage", points=tuple((float(n), found(n, drawn)) for n in _whole(sites))),),
-            marks=(Mark(x=float(visited), y=detection, label=f"{detection:.4g}"),),
-        ),
-        Chart(
-            title=f"The same with {visited:,} visits: drawing more at a site soon adds nothing",
-            x=Axis(label="chips drawn at a site"),
-            y=_CHANCE,
-            series=(
-                Series(
-                    name="two-stage",
-                    points=tuple((float(n), found(visited, n)) for n in _whole(min(site_size, 4 * max(drawn, 1)))),
-                ),
-            ),
-            marks=(Mark(x=float(drawn), y=detection, label=f"{drawn:,} chips", below=detection > 0.5),),
-        ),
-    )
-
-
-def site_panels(plan: SitePlan) -> Panels:
-    """Returns the chart of a plan over a fleet: each site's chance of a visit, and of detection."""
-    able = [visit for visit in plan.visits if visit.detection is not None]
-    shown = (
-        Series(name="visited", points=tuple((v.h100e, v.visited) for v in plan.visits), dots=True),
-        Series(
-            name="a diversion there is seen",
-            points=tuple((v.h100e, v.detection) for v in able if v.detection is not None),
-            dots=True,
-        ),
-    )
-    return f"Sites: {plan.census:,} always, {plan.drawn_sites:,} drawn", (
-        Chart(
-            title=f"Worst case {plan.worst:.4g}, in {plan.worst_site[:40]}",
-            x=Axis(label="size of the site, H100 equivalents", log=True),
-            y=Axis(label="probability", reach=1.0),
-            series=tuple(series for series in shown if series.points),
-        ),
-    )
-
-
-def timeliness_panels(
-    found: Sequence[tuple[str, Timeliness]], *, flop: float, chip_flops: float, period: float | None
-) -> Panels:
-    """Returns the chart of times to a threshold by size of site, with the time between two looks."""
-    sizes = sorted(one.h100e for _, one in found)
-    low, high = min(sizes[0], sizes[-1] / 10), max(sizes[-1], sizes[0] * 10)
-    places = [low * (high / low) ** (step / _STEPS) for step in range(_STEPS + 1)]
-    series = [
-        Series(name="time", points=tuple((x, days_to(flop, h100e=x, chip_flops=chip_flops)) for x in places)),
-        Series(name="sites", points=tuple((one.h100e, one.days) for _, one in found), dots=True),
-    ]
-    if period is not None:
-        series.append(Series(name=f"{period:g} days between two looks", points=((low, period), (high, period))))
-    return f"Time to {format_flop(flop)}", (
-        Chart(
-            title="What lies below the time between two looks fits between them",
-            x=Axis(label="size of the site, H100 equivalents", log=True),
-            y=Axis(label="days to the threshold", log=True),
-            series=tuple(series),
-        ),
-    )
-
-
 def sequential_panels(plan: SequentialPlan, *, fixed: SequentialPlan) -> Panels:
     """Returns the charts of a stop rule: its bounds, what it decides, and how long it takes."""
     most = min(1.0, max(3 * plan.hidden, plan.honest))
@@ -276,8 +195,3 @@ def sequential_panels(plan: SequentialPlan, *, fixed: SequentialPlan) -> Panels:
             ),
         ),
     )
-
-
-def _whole(most: int) -> list[int]:
-    """Returns whole numbers up to the most, evenly, no more than can be seen."""
-    return sorted({round(most * step / _STEPS) for step in range(_STEPS + 1)})

@@ -21,8 +21,9 @@ from weighbridge.planning.snapshots import SnapshotPlan, plan_snapshots
 from weighbridge.statistics import clopper_pearson_upper, concentrated_chip_time, hypergeometric_miss
 from weighbridge.units import SECONDS_PER_DAY, format_quantity
 
-__all__ = ["Panels", "answered", "chip_panels", "item_panels", "snapshot_panels"]
+__all__ = ["Panels", "answered", "chip_panels", "item_panels", "snapshot_panels", "whole_numbers"]
 
+_WHOLES = 60
 Panels = tuple[str, Sequence[Chart | Calendar]]
 """A picture's title and its charts."""
 
@@ -302,3 +303,8 @@ def _every(step: float, until: float) -> tuple[float, ...]:
     # A plan with a draw an hour shows as many marks as fit, not thousands.
     count = min(math.floor(until / step + 1e-9), 400)
     return tuple(step * n for n in range(1, count + 1)) or (min(step, until),)
+
+
+def whole_numbers(most: int) -> list[int]:
+    """Returns whole numbers up to the most, evenly, no more than can be seen."""
+    return sorted({round(most * step / _WHOLES) for step in range(_WHOLES + 1)})

@@ -10,7 +10,7 @@ from weighbridge.app.console import print_json, print_pairs, print_table
 from weighbridge.app.fleet_files import read_sizes
 from weighbridge.app.pictures import Picture, draw
 from weighbridge.app.plan_inputs import check_idle, parse_list, parse_part, parse_share
-from weighbridge.app.plan_more_panels import equal_site_panels, site_panels, timeliness_panels
+from weighbridge.app.plan_site_panels import equal_site_panels, site_panels, timeliness_panels
 from weighbridge.errors import InputError
 from weighbridge.planning.effort import person_days
 from weighbridge.planning.sites import SitePlan, frame_counts, plan_sites, two_stage_detection
@@ -137,15 +137,14 @@ def sites(
     frame, unsized = read_sizes(
         fleet, name=name_column, size=size_column, chips=chips_column, only=only, skip_unsized=skip_unsized
     )
-    plan = plan_sites(
-        frame,
-        census_above=parse_quantity(census_above, name="--census-above", positive=False),
-        visits=count,
-        missing=lost,
-        within=parse_fraction(within, name="--within"),
-        seen=test,
-    )
-    draw(picture, site_panels, plan)
+    above = parse_quantity(census_above, name="--census-above", positive=False)
+    certain = parse_fraction(within, name="--within")
+
+    def planned(visits: int) -> SitePlan:
+        return plan_sites(frame, census_above=above, visits=visits, missing=lost, within=certain, seen=test)
+
+    plan = planned(count)
+    draw(picture, site_panels, plan, visits=count, again=planned)
     classes = frame_counts(frame, above=_CLASSES)
     if as_json:
         found_classes = [{"above": a, "sites": n, "share": share} for a, n, share in classes]

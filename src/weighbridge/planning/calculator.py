@@ -84,7 +84,7 @@ SLIDERS: Final = (
     _slider("confidence", "Confidence", "", least=0.5, most=0.999, logarithmic=False),
     _slider("rate", "Freezes of a chip", "a day", least=1e-4, most=100.0, logarithmic=True),
     _slider("freeze_seconds", "Length of a freeze", "s", least=0.01, most=100.0, logarithmic=True),
-    _slider("inspectors", "Inspectors", "people", least=0.1, most=1e4, logarithmic=True),
+    _slider("inspectors", "Budget: inspectors", "people", least=0.1, most=1e4, logarithmic=True),
     _slider("chips_per_inspector", "Chips an inspector reads", "a year", least=10, most=1e6, logarithmic=True),
     _slider("inspector_cost", "Cost of an inspector", "USD a year", least=1e4, most=1e7, logarithmic=True),
     _slider(
