@@ -34,6 +34,7 @@ class Folder:
     reached: int = 30
     contents_bytes: int = 1000
     contents: Mapping[str, Any] = field(default_factory=lambda: {"loop": {"steps": 30}})
+    planned: int | None = 30
 
 
 class Run:
