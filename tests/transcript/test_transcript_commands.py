@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from weighbridge.app.main import build
-from weighbridge.app.transcript_commands import draw_segments
 from weighbridge.errors import WeighbridgeError
 from weighbridge.evidence.findings import Outcome
+from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
 from weighbridge.mechanisms.transcript.plans import plan_freezes, plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg

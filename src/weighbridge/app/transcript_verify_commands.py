@@ -1,0 +1,92 @@
+"""``weighbridge transcript verify``: whether a run holds."""
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weighbridge.app.console import print_json
+from weighbridge.app.output import exit_status, print_findings
+from weighbridge.errors import InputError
+from weighbridge.evidence.export import ExportedLog
+from weighbridge.evidence.statement import Statement, verify_statement
+from weighbridge.evidence.trust import TrustRoots
+
+__all__ = ["mount"]
+
+
+def mount(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(verify)
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    roots: Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Exported log: it must hold no statement that is not shown.")] = None,
+    segments: Annotated[int | None, typer.Option(help="Replay this many segments, drawn; default all.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Replay at most this many steps.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Seed of the draw, hex; default fresh from the system.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Training data, if not at its committed path: a file, or a folder with NAME.npy of each array."
+        ),
+    ] = None,
+    parent: Annotated[
+        Path | None, typer.Option(help="Transcript of the run with whose final weights this one began.")
+    ] = None,
+    core: Annotated[int | None, typer.Option(help="Processor to replay on.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Verifies a transcript: statements, journal, initial state, and replay of drawn segments in a sandbox.
+
+    Segments lie between anchored states; the first boundary is always rebuilt from the seed. Exits with 0 if all
+    holds, 1 if a check failed, 3 if one could not be made, 2 if the command itself cannot be followed.
+
+    Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --segments 5
+    """
+    from weighbridge.mechanisms.transcript.verification import Request, verify_run
+
+    for name, value in (("--segments", segments), ("--budget", budget)):
+        if value is not None and value < 0:
+            raise InputError("must not be negative", where=name)
+    drawn_by = _seed(seed)
+    trusted = TrustRoots.load(roots) if roots is not None else None
+    request = Request(
+        seed=drawn_by,
+        roots=trusted,
+        logged=_logged(log, trusted) if log is not None else None,
+        segments=segments,
+        budget=budget,
+        data=data,
+        parent=parent,
+        core=core,
+    )
+    verification = verify_run(run, request, tell=_tell)
+    if as_json:
+        print_json({"seed": drawn_by.hex(), **verification.as_dict()})
+    else:
+        print_findings(f"transcript {run}", verification.findings)
+    raise typer.Exit(exit_status(verification.findings))
+
+
+def _tell(sentence: str) -> None:
+    print(f"weighbridge: {sentence}", file=sys.stderr)
+
+
+def _seed(seed: str | None) -> bytes:
+    try:
+        return bytes.fromhex(seed) if seed is not None else secrets.token_bytes(32)
+    except ValueError as error:
+        raise InputError("is not hexadecimal", where="--seed") from error
+
+
+def _logged(log: Path, roots: TrustRoots | None) -> list[Statement]:
+    """Returns what an exported log holds, verified; its faults are not the transcript's."""
+    if roots is None or roots.log_key is None:
+        raise InputError("needs trust roots that name the log's key", where="--log", mend="name them with --roots")
+    exported = ExportedLog.open(log, roots.log_key)
+    return [verify_statement(raw, roots) for _, raw in exported.entries()]
