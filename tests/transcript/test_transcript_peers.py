@@ -42,7 +42,9 @@ def test_the_same_with_and_without_recording_and_again_in_replay(tmp_path: Path,
     findings = bench.verify()
     assert findings["transcript.replay"][0] == "pass", findings
     assert not [check for check, (outcome, _) in findings.items() if outcome == "fail"]
-    assert Transcript.open(bench.run, None).reached == steps
+    transcript = Transcript.open(bench.run, None)
+    assert transcript.reached == steps
+    assert {step["seen"] for step in transcript.steps.values()} == {"forward"}  # Lightning calls parts, no model
 
 
 def test_a_script_that_a_package_ships(tmp_path: Path) -> None:

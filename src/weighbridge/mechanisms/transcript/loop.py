@@ -19,7 +19,7 @@ from weighbridge.mechanisms.transcript.state import (
     generator_states,
 )
 
-__all__ = ["Iteration", "LoopHooks"]
+__all__ = ["InputHook", "Iteration", "LoopHooks"]
 
 
 class Iteration:
@@ -40,6 +40,8 @@ class Iteration:
         self._gradients = {name: tensor.detach().clone() for name, tensor in gradients.items()}
         self.losses: list[Tensor] = []
         self.inputs: list[bytes] = []
+        self.entry: int | None = None
+        """Id of the module whose inputs are noted, where no model is called as a whole."""
         self.updates = 0
         self.updated: set[int] = set()
         self._updated_versions = self._versions
@@ -101,14 +103,16 @@ def _digests(value: Any) -> list[bytes]:
     return []
 
 
-class _InputHook:
+class InputHook:
     """A forward hook on a model. Copied or pickled with its model, it becomes one that does nothing."""
 
     def __init__(self, note: Callable[[nn.Module, Any, Any], None]) -> None:
         self._note = note
 
     def __call__(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
-        self._note(module, arguments, keywords)
+        """Notes a call; nothing of it goes into what a compiler traces."""
+        if not torch.compiler.is_compiling():
+            self._note(module, arguments, keywords)
 
     def __deepcopy__(self, memo: Any) -> Callable[..., None]:
         return functools.partial(sys.audit, "weighbridge.copied")
@@ -143,7 +147,7 @@ class LoopHooks:
     def install(self) -> None:
         """Installs the hooks."""
         for module in self._subjects.modules.values():
-            handle = module.register_forward_pre_hook(_InputHook(self._forward), with_kwargs=True)
+            handle = module.register_forward_pre_hook(InputHook(self._forward), with_kwargs=True)
             self._undo.append(handle.remove)
         for optimizer in self._subjects.optimizers.values():
             self._undo.append(optimizer.register_step_pre_hook(self._pre_step).remove)
@@ -173,6 +177,30 @@ class LoopHooks:
         self.iteration = None
         while self._undo:
             self._undo.pop()()
+
+    def note_inputs(self, arguments: Any, keywords: Any) -> None:
+        """Notes what a compiled function was given, if the step has seen no module's inputs yet."""
+        if self.iteration is not None and not self.iteration.inputs:
+            self.iteration.inputs += _digests([list(arguments), keywords])
+
+    def note_entry(self, module: nn.Module, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+        """Notes what the first module called in a step was given, where that is no model with a hook of its own.
+
+        A framework may call a model's parts and never the model; and the call with which the very first step begins
+        came before the hooks.
+
+        Args:
+            module: what is called.
+            first: whether the very first step began with this call.
+            given: returns what it is called with, by position and by name.
+        """
+        step = self.iteration
+        if step is None or (not first and any(module is model for model in self._subjects.modules.values())):
+            return
+        if not step.inputs:
+            step.entry = id(module)
+        if step.entry == id(module):
+            step.inputs += _digests([list(part) if isinstance(part, tuple) else part for part in given()])
 
     def _forward(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
         if self.iteration is not None and module.training:

@@ -9,6 +9,7 @@ arguments and environment.
 import os
 import sys
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,16 @@ class ObservedRecording:
         """An optimizer is about to step."""
         assert self._recorder is not None
         self._recorder.note_optimizer(optimizer)
+
+    def note_call(self, module: Any, arguments: Any, keywords: Any) -> None:
+        """Something compiled is called."""
+        assert self._recorder is not None
+        self._recorder.note_call(module, arguments, keywords)
+
+    def note_entry(self, module: Any, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+        """A module is called to train."""
+        assert self._recorder is not None
+        self._recorder.note_entry(module, first=first, given=given)
 
     @property
     def has_optimizer(self) -> bool:

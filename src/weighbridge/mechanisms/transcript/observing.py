@@ -11,14 +11,19 @@ backward pass begins a step.
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
+
+from weighbridge.mechanisms.transcript.compiled import CompiledCalls
+from weighbridge.mechanisms.transcript.loop import InputHook
 
 __all__ = ["Engine", "Observer"]
 
@@ -37,6 +42,12 @@ class Engine(Protocol):
 
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to step."""
+
+    def note_call(self, module: nn.Module | None, arguments: Any, keywords: Any) -> None:
+        """Something compiled is called: a module, or a function (None), in which no module can be seen."""
+
+    def note_entry(self, module: nn.Module, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+        """A module is called to train; ``first`` if the very first step began with this."""
 
     @property
     def has_optimizer(self) -> bool:
@@ -68,6 +79,7 @@ class Observer:
             module_hooks.register_module_forward_pre_hook(self._called).remove,
             optimizer_hooks.register_optimizer_step_pre_hook(self._stepped).remove,
             self._watch_backward(),
+            CompiledCalls(self._called_compiled, ours=self._ours).stop,
         ]
 
     @property
@@ -96,9 +108,30 @@ class Observer:
 
         return undo
 
-    def _called(self, module: nn.Module, arguments: Any) -> None:
+    def _called(self, module: nn.Module, arguments: Any, keywords: Any = None) -> None:
+        if torch.compiler.is_compiling():  # a hook in what is traced would change it
+            return
         if module.training and torch.is_grad_enabled() and not self._inside:
+            waited = self._state == "waiting"
             self._look(begins=self._engine.has_optimizer)
+            if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
+                frame = sys._getframe(1)
+                self._engine.note_entry(
+                    module,
+                    first=waited and keywords is None,  # what is compiled is given to the hooks afterwards
+                    given=lambda: (arguments, _keywords_of(frame) if keywords is None else keywords),
+                )
+
+    def _ours(self, hook: Any) -> bool:
+        return hook == self._called or isinstance(hook, InputHook)
+
+    def _called_compiled(self, module: nn.Module | None, arguments: Any, keywords: Any) -> None:
+        if module is not None:
+            self._called(module, arguments, keywords)
+        elif torch.is_grad_enabled() and not self._inside:
+            self._look(begins=self._engine.has_optimizer)
+            if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
+                self._engine.note_call(None, arguments, keywords)
 
     def _stepped(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         self._look(begins=True)
@@ -141,3 +174,8 @@ class Observer:
         self._state = "over"
         while self._undo:
             self._undo.pop()()
+
+
+def _keywords_of(frame: FrameType) -> Any:
+    """Returns the keywords of the call of a module whose global hook runs, which PyTorch does not hand to it."""
+    return frame.f_locals.get("kwargs", {})

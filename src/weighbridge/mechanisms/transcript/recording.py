@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from weighbridge.errors import InputError
+from weighbridge.mechanisms.transcript.compiled import CompiledCalls
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.loop import InputHook
 from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.recorder import Recorder
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
@@ -42,6 +44,7 @@ class Recording(Recorder):
         super().__init__(committed, steps=steps, discovery=discovery, resumption=resumption)
         self.seed, self.config = committed.seed, config
         self._data, self._batch_size, self._parent = data, batch_size, parent
+        self._compiled = CompiledCalls(self.note_call, ours=lambda hook: isinstance(hook, InputHook))
 
     def __iter__(self) -> Iterator[Any]:
         """Yields batches in the order that the seed fixes, and records each step as it was taken."""
@@ -57,6 +60,7 @@ class Recording(Recorder):
                 yield batch
                 self.end_step(yielded)
         finally:
+            self._compiled.stop()
             self.finish()
 
     def parent_weights(self, model: str = "model") -> dict[str, torch.Tensor]:

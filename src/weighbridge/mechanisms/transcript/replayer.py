@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 import torch
@@ -72,6 +72,15 @@ class Replayer:
             }
         )
         self.boundary()
+
+    def note_call(self, module: torch.nn.Module | None, arguments: Any, keywords: Any) -> None:
+        """Notes what a compiled function was given, in which no module can be seen; a compiled module has a hook."""
+        if module is None and self._iteration is not None:
+            self._hooks.note_inputs(arguments, keywords)
+
+    def note_entry(self, module: torch.nn.Module, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+        """Notes what a module was given, where no model is called as a whole."""
+        self._hooks.note_entry(module, first=first, given=given)
 
     @property
     def updated(self) -> bool:

@@ -9,8 +9,10 @@ import torch
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.anchors import read_anchor
+from weighbridge.mechanisms.transcript.compiled import CompiledCalls
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.loop import InputHook
 from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
@@ -26,6 +28,7 @@ class Replaying(Replayer):
         super().__init__(plan, discovery=discovery)
         self.seed, self.steps, self.config = plan.seed, plan.steps, config
         self._data = data
+        self._compiled = CompiledCalls(self.note_call, ours=lambda hook: isinstance(hook, InputHook))
 
     @classmethod
     def from_plan(

@@ -1,0 +1,67 @@
+"""Compiled programs: what is traced holds no hook of ours, so the compiled code and its last digits stay the same."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transcript.bench import Bench
+from weighbridge.mechanisms.transcript.transcript import Transcript
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
+]
+
+
+@pytest.mark.parametrize("way", ["module", "part", "in-place", "function", "optimizer"])
+def test_the_same_with_and_without_recording_and_again_in_replay(tmp_path: Path, way: str) -> None:
+    bench = Bench(tmp_path)
+    script = bench.place("compiled")
+    kernels = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}  # compiled once for both, and again in replay
+    plain = bench.python(script, way, **kernels)
+    recorded = bench.record("--", "python", script, way, **kernels)
+    assert (plain.returncode, recorded.returncode) == (0, 0), recorded.stderr
+    assert recorded.stdout == plain.stdout and plain.stdout.count("\n") == 24
+    findings = bench.verify()
+    assert findings["transcript.replay"][0] == "pass", findings
+    transcript = Transcript.open(bench.run, None)
+    assert transcript.reached == 24
+    assert {step["seen"] for step in transcript.steps.values()} == {"forward"}
+
+
+def test_in_a_loop_over_ours_too(tmp_path: Path) -> None:
+    """A model compiled in place is compiled in the same way whether or not its inputs are noted."""
+    np.save(tmp_path / "rows.npy", np.random.default_rng(1).normal(size=(24, 6)).astype(np.float32))
+    bench = Bench(tmp_path)
+    script = tmp_path / "program" / "train.py"
+    script.parent.mkdir()
+    script.write_text(
+        """
+import sys
+import torch, weighbridge
+from torch import nn
+from torch._dynamo.utils import counters
+
+run = weighbridge.start(data=sys.argv[1], config={"steps": 6, "batch_size": 4}, stride=3)
+torch.set_num_threads(1)
+model = nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Dropout(0.2), nn.Linear(16, 1))
+model.compile()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for batch in run:
+    loss = model(batch).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+print(counters["frames"]["total"])
+with torch.no_grad():
+    model(batch)
+print(counters["frames"]["total"])
+"""
+    )
+    ended = bench.python(script, tmp_path / "rows.npy", WEIGHBRIDGE_RUNS=str(tmp_path / "runs"))
+    assert ended.returncode == 0, ended.stderr
+    # PyTorch leaves a plain Sequential uncompiled when it has no hook; with one it compiles it, to other digits.
+    assert ended.stdout.split() == ["0", "0"], ended.stdout
+    assert bench.verify()["transcript.replay"][0] == "pass"
