@@ -43,7 +43,8 @@ def record(
         int, typer.Option(min=0, help="Steps between states kept whole, at which replay can begin; 0 for none.")
     ] = 0,
     bind: Annotated[
-        bool, typer.Option("--bind", help="Let every seed that the program asks for follow from one that it cannot choose.")
+        bool,
+        typer.Option("--bind", help="Let every seed that the program asks for follow from one that it cannot choose."),
     ] = False,
     resume: Annotated[
         Path | None, typer.Option(help="Folder of an interrupted run to go on with; options are those of that run.")
@@ -55,10 +56,10 @@ def record(
     """Records a PyTorch program without a line changed in it: it runs as ever, and leaves a transcript.
 
     Nothing of the training changes, seeds included, unless you say --bind: so the run is bound to no seed that others
-    chose, and the transcript says so. With --bind the commitment is made before the program begins, and each seed that it
-    asks for is replaced by one that follows from the inspector's answer. Verify it with ``weighbridge transcript verify``:
-    the program runs again, and every committed state must come out bit for bit; from states kept with --anchor-every
-    on, if you like. What the program reads besides its own code must be named with --data.
+    chose, and the transcript says so. With --bind the commitment is made before the program begins, and each seed that
+    it asks for is replaced by one that follows from the inspector's answer. Verify it with ``weighbridge transcript
+    verify``: the program runs again, and every committed state must come out bit for bit; from states kept with
+    --anchor-every on, if you like. What the program reads besides its own code must be named with --data.
 
     Example: weighbridge record --bind --anchor-every 100 --data corpus.txt -- python train.py --steps 1000
     """
@@ -84,8 +85,8 @@ def record(
         settings |= _committed(resume)
     elif not bind and os.environ.get("WEIGHBRIDGE_SPOOL"):
         print(
-            "weighbridge: an inspector listens (WEIGHBRIDGE_SPOOL), but the program's seeds are its own: the run will cover"
-            " no chip-time. Say --bind to let them follow from the inspector's answer",
+            "weighbridge: an inspector listens (WEIGHBRIDGE_SPOOL), but the program's seeds are its own: the run will"
+            " cover no chip-time. Say --bind to let them follow from the inspector's answer",
             file=sys.stderr,
         )
     arguments = [interpreter, *options, "-m", _LAUNCH, *(["-m"] if module else []), *_program(program, module=module)]

@@ -21,6 +21,7 @@ import sysconfig
 import tempfile  # noqa: F401 - before anything is bound: the names of temporary files are drawn as ever
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from weighbridge.mechanisms.transcript.encoding import canonical, framed
@@ -65,10 +66,10 @@ class AskedSeeds:
     def bind_python(self) -> None:
         """Binds the module ``random``; call it before the program is loaded."""
         asked = self
-        original = random.Random
+        original: Any = random.Random
         plain_seed = random.seed
 
-        class Random(original, metaclass=_counting(original)):  # type: ignore[misc, valid-type]
+        class Random(original, metaclass=_counting(original)):  # type: ignore[metaclass, misc]
             def seed(self, a: Any = None, version: int = 2) -> None:
                 super().seed(asked.derived("python", a, _WIDE_BITS))
 
@@ -86,14 +87,15 @@ class AskedSeeds:
 
         asked = self
         module = np.random
-        Sequence, State = module.SeedSequence, module.RandomState
+        sequence: Any = module.SeedSequence
+        state: Any = module.RandomState
         plain_seed, plain_rng = module.seed, module.default_rng
 
-        class SeedSequence(Sequence, metaclass=_counting(Sequence)):
+        class SeedSequence(sequence, metaclass=_counting(sequence)):  # type: ignore[metaclass, misc]
             def __init__(self, entropy: Any = None, **keywords: Any) -> None:
                 super().__init__(asked.derived("numpy", entropy, _WIDE_BITS), **keywords)
 
-        class RandomState(State, metaclass=_counting(State)):
+        class RandomState(state, metaclass=_counting(state)):  # type: ignore[metaclass, misc]
             def __init__(self, seed: Any = None) -> None:
                 super().__init__(seed if _ready(seed) else asked.derived("numpy.legacy", seed, _NUMPY_BITS))
 
@@ -101,7 +103,7 @@ class AskedSeeds:
                 super().seed(asked.derived("numpy.legacy", seed, _NUMPY_BITS))
 
         def _ready(seed: Any) -> bool:
-            return isinstance(seed, (Sequence, module.BitGenerator, module.Generator, State))
+            return isinstance(seed, (sequence, module.BitGenerator, module.Generator, state))
 
         @functools.wraps(plain_seed)
         def seed(seed: Any = None) -> None:
@@ -111,11 +113,11 @@ class AskedSeeds:
         def default_rng(seed: Any = None) -> Any:
             return plain_rng(seed if _ready(seed) else SeedSequence(seed))
 
-        _stand_in(SeedSequence, Sequence, module, sys.modules[Sequence.__module__])
-        _stand_in(RandomState, State, module, sys.modules[State.__module__])
+        _stand_in(SeedSequence, sequence, module, sys.modules[sequence.__module__])
+        _stand_in(RandomState, state, module, sys.modules[state.__module__])
         for name in ("PCG64", "PCG64DXSM", "Philox", "SFC64", "MT19937"):
             _bind_bits(getattr(module, name), SeedSequence, _ready)
-        module.seed, module.default_rng = seed, default_rng  # type: ignore[assignment]
+        module.seed, module.default_rng = seed, default_rng
         plain_seed(self.derived("numpy.legacy", "never seeded", _NUMPY_BITS))
 
     def bind_torch(self) -> None:
@@ -123,12 +125,12 @@ class AskedSeeds:
         import torch
 
         asked = self
-        Plain = torch._C.Generator
+        native: Any = torch._C.Generator
 
-        class Generator(Plain, metaclass=_counting(Plain)):
+        class Generator(native, metaclass=_counting(native)):  # type: ignore[metaclass, misc]
             def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
                 made = super().__new__(cls, *arguments, **keywords)
-                Plain.manual_seed(made, asked.derived("torch", "never seeded", _TORCH_BITS))
+                native.manual_seed(made, asked.derived("torch", "never seeded", _TORCH_BITS))
                 return made
 
             def manual_seed(self, seed: int) -> Any:
@@ -140,7 +142,7 @@ class AskedSeeds:
                 super().manual_seed(chosen)
                 return chosen
 
-        _stand_in(Generator, Plain, torch, named="Generator")
+        _stand_in(Generator, native, torch, named="Generator")
         plain: Callable[[int], Any] = torch.random.manual_seed
 
         def once(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,7 +195,9 @@ def _counting(plain: Any) -> Any:
 
     class Counting(type(plain)):  # type: ignore[misc]
         def __instancecheck__(cls, instance: Any) -> bool:
-            return isinstance(instance, plain) if cls.__name__ == plain.__name__ else super().__instancecheck__(instance)
+            return (
+                isinstance(instance, plain) if cls.__name__ == plain.__name__ else super().__instancecheck__(instance)
+            )
 
     return Counting
 
@@ -209,7 +213,7 @@ def _stand_in(bound: Any, plain: Any, *modules: Any, named: str | None = None) -
 def _bind_bits(plain: Any, sequence: Any, ready: Callable[[Any], bool]) -> None:
     import numpy as np
 
-    class Bits(plain, metaclass=_counting(plain)):  # type: ignore[misc]
+    class Bits(plain, metaclass=_counting(plain)):  # type: ignore[metaclass, misc]
         def __init__(self, seed: Any = None, **keywords: Any) -> None:
             given = seed if ready(seed) or keywords.get("key") is not None else sequence(seed)
             super().__init__(given, **keywords)
@@ -228,12 +232,12 @@ def count_system_random(code: Path) -> Callable[[], int]:
     original = os.urandom
 
     def own() -> bool:
-        frame = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(2)
         while frame is not None:
             name = frame.f_code.co_filename
             if not (name.startswith((standard, "<frozen")) and "site-packages" not in name):
                 return Path(name).is_relative_to(code)
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return False
 
     @functools.wraps(original)

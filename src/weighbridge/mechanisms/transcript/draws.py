@@ -17,6 +17,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +30,16 @@ from weighbridge.errors import EvidenceError
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.state import generator_states
 
-__all__ = ["LOADER", "UPDATE", "Points", "digest_generators", "note_draw", "pack_generators", "set_generators", "unpack_generators"]
+__all__ = [
+    "LOADER",
+    "UPDATE",
+    "Points",
+    "digest_generators",
+    "note_draw",
+    "pack_generators",
+    "set_generators",
+    "unpack_generators",
+]
 
 LOADER: Final = "loader"
 UPDATE: Final = "update"
@@ -155,11 +165,11 @@ class Points:
 
 
 def _inside_a_module() -> bool:
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code is nn.Module._call_impl.__code__:
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 

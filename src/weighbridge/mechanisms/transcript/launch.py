@@ -195,8 +195,8 @@ def _aside(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             words: dict[str, Any] = work()
         except WeighbridgeError as error:
             words = {"error": str(error)}
-        with os.fdopen(writing, "w") as told:
-            json.dump(words, told)
+        with os.fdopen(writing, "w") as telling:
+            json.dump(words, telling)
         sys.stderr.flush()
         os._exit(0)
     os.close(writing)

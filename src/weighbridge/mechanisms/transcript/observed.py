@@ -1,8 +1,8 @@
 """A program that knows nothing of us, recorded and replayed by what an observer sees of its steps.
 
 Its data order and its loop are its own; steps and batches are not known before. Unless it was bound
-(:mod:`.asked_seeds`), so are its seeds: they bind nothing, since whoever ran it may have tried others. What was committed
-before the first step (before the program began, if bound) are its files, data, arguments and environment.
+(:mod:`.asked_seeds`), so are its seeds: they bind nothing, since whoever ran it may have tried others. What was
+committed before the first step (before the program began, if bound) are its files, data, arguments and environment.
 
 Replay and resumption begin in the middle by walking the steps before as ghosts (:mod:`.ghost`).
 """
@@ -106,8 +106,8 @@ class ObservedRecording:
             self._walk = Walk(subjects, hints_of(folder, until=resumption.step))
             self._walk.begin()
         print(
-            f"weighbridge: going on with run {run[:16]} at step {resumption.step}: steps before are walked through without"
-            " training, and what the program prints of them means nothing",
+            f"weighbridge: going on with run {run[:16]} at step {resumption.step}: steps before are walked through"
+            " without training, and what the program prints of them means nothing",
             file=sys.stderr,
         )
         return committed, resumption
@@ -166,8 +166,8 @@ class ObservedRecording:
         if self._walk is not None:
             self._walk.close()
             print(
-                f"weighbridge: NOTHING IS RECORDED: the program ended after {self._walk.step} steps, before it came to the"
-                " place where the run goes on",
+                f"weighbridge: NOTHING IS RECORDED: the program ended after {self._walk.step} steps, before it came to"
+                " the place where the run goes on",
                 file=sys.stderr,
             )
         elif self._recorder is not None:

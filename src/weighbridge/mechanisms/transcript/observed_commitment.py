@@ -1,4 +1,4 @@
-"""Committing to a program that knows nothing of us: before it begins if its seeds are to be bound, else at its first step."""
+"""Committing to a program that knows nothing of us: before it begins if its seeds are bound, else at its first step."""
 
 import os
 import sys
@@ -112,7 +112,8 @@ def same_beginning(folder: Path, opening: Opening, state: TrainingState) -> None
     first = read_segment(segment_paths(folder)[0]).events[0].data
     if state.digest(salt_for(opening.key, "state/0")).hex() != first["state"]:
         raise InputError(
-            "began otherwise: the program builds another first state now; it may have gone on from a checkpoint of its own",
+            "began otherwise: the program builds another first state now; it may have gone on from a checkpoint of its"
+            " own",
             where=folder,
             field="--resume",
             mend="let it begin at its beginning, or record a run of its own without --resume and name its checkpoint"

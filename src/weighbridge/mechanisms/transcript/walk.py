@@ -27,9 +27,7 @@ class Walk:
         self.step = 0
         self._subjects = subjects
         self._ghost = Ghost(subjects, hints)
-        self._hooks = LoopHooks(
-            subjects, before_update=lambda: None, after_update=lambda: self._ghost.met(UPDATE)
-        )
+        self._hooks = LoopHooks(subjects, before_update=lambda: None, after_update=lambda: self._ghost.met(UPDATE))
         self._undo: list[Callable[[], None]] = []
 
     def begin(self) -> None:
