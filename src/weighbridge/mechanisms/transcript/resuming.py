@@ -16,6 +16,7 @@ from weighbridge.mechanisms.transcript.recorder_parts import Resumption
 
 __all__ = ["find_resumption"]
 
+_LONGEST_SENTENCE = 500
 _MUST_STAND = ("data", "code", "config", "loop", "parent")
 
 
@@ -74,12 +75,21 @@ def find_resumption(
                 step=step,
                 state=state,
                 lost_steps=max(0, reached - step),
-                environment=tuple(differences(opening.contents["environment"], contents["environment"])),
+                environment=_elsewhere(opening.contents["environment"], contents["environment"]),
             )
             for sentence in resumption.environment:
                 print(f"weighbridge: resumed elsewhere, and replay may differ: {sentence}", file=sys.stderr)
             return opening, run, seed_of(folder, run, opening), resumption
     raise EvidenceError("has no anchor that matches its journal", where=folder, mend="start a new run")
+
+
+def _elsewhere(committed: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns what differs from the committed environment; packages are compared where both name them."""
+    both = set(committed["packages"]) & set(here["packages"])
+    one, other = (
+        {**told, "packages": {name: told["packages"][name] for name in sorted(both)}} for told in (committed, here)
+    )
+    return tuple(sentence[:_LONGEST_SENTENCE] for sentence in differences(one, other))
 
 
 def _changed_file(folder: Path, tree: CodeTree) -> str:
