@@ -90,7 +90,7 @@ EXPECTED = {
     "weighbridge plan timeliness": "--flop --sizes --h100e-flops --period --days --chip-flops --utilisation --fleet "
     "--name-column --size-column --only --skip-unsized --picture --json",
     "weighbridge practice": "FOLDER",
-    "weighbridge record": "COMMAND --out --data --code --stride --variable --strict",
+    "weighbridge record": "COMMAND --out --data --code --stride --variable --anchor-every --bind --resume --strict",
     "weighbridge registry add": "STATEMENTS --db --roots --json",
     "weighbridge registry correct": "STATEMENT --reason --key --roots --out",
     "weighbridge registry findings": "--db --roots --chip --at --transit-days --json",
@@ -103,7 +103,9 @@ EXPECTED = {
     "weighbridge transcript list": "FOLDER --roots --json",
     "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",
     "weighbridge transcript show": "RUN --roots --json",
-    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core --json",
+    "weighbridge transcript verify": (
+        "RUN --roots --log --segments --budget --seed --data --parent --core --from-the-beginning --json"
+    ),
 }
 
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,17 +39,29 @@ def record(
     variable: Annotated[
         list[str] | None, typer.Option(help="An environment variable that the program depends on; repeat it.")
     ] = None,
+    anchor_every: Annotated[
+        int, typer.Option(min=0, help="Steps between states kept whole, at which replay can begin; 0 for none.")
+    ] = 0,
+    bind: Annotated[
+        bool,
+        typer.Option("--bind", help="Let every seed that the program asks for follow from one that it cannot choose."),
+    ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder of an interrupted run to go on with; options are those of that run.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="End the program if it cannot be recorded; fail if nothing was caught.")
     ] = False,
 ) -> None:
     """Records a PyTorch program without a line changed in it: it runs as ever, and leaves a transcript.
 
-    Nothing of the training changes, seeds included; so the run is bound to no seed that others chose, and the
-    transcript says so. Verify it with ``weighbridge transcript verify``: the program runs again, from its beginning,
-    and every committed state must come out bit for bit. What it reads besides its own code must be named with --data.
+    Nothing of the training changes, seeds included, unless you say --bind: so the run is bound to no seed that others
+    chose, and the transcript says so. With --bind the commitment is made before the program begins, and each seed that
+    it asks for is replaced by one that follows from the inspector's answer. Verify it with ``weighbridge transcript
+    verify``: the program runs again, and every committed state must come out bit for bit; from states kept with
+    --anchor-every on, if you like. What the program reads besides its own code must be named with --data.
 
-    Example: weighbridge record --data corpus.txt -- python train.py --steps 100
+    Example: weighbridge record --bind --anchor-every 100 --data corpus.txt -- python train.py --steps 1000
     """
     interpreter, options, program = _split(command)
     module = program[0] == "-m"
@@ -59,18 +71,44 @@ def record(
     for path in data or []:
         if not path.exists():
             raise InputError("is not there", where=path, field="--data", mend="name the files that hold the data")
-    settings = {
+    settings: dict[str, Any] = {
         "store": str(out.resolve()),
         "code": str((code or (Path.cwd() if module else script.resolve().parent)).resolve()),
         "data": [str(path.resolve()) for path in data or []],
         "stride": stride,
         "variables": variable or [],
         "strict": strict,
+        "anchor_every": anchor_every,
+        "bind": bind,
     }
+    if resume is not None:
+        settings |= _committed(resume)
+    elif not bind and os.environ.get("WEIGHBRIDGE_SPOOL"):
+        print(
+            "weighbridge: an inspector listens (WEIGHBRIDGE_SPOOL), but the program's seeds are its own: the run will"
+            " cover no chip-time. Say --bind to let them follow from the inspector's answer",
+            file=sys.stderr,
+        )
     arguments = [interpreter, *options, "-m", _LAUNCH, *(["-m"] if module else []), *_program(program, module=module)]
     # Sets are walked in the order of hashes: the same order in every process, unless the user chose one.
     environment = {"PYTHONHASHSEED": "0"} | os.environ | {"WEIGHBRIDGE_RECORD": json.dumps(settings)}
     os.execve(interpreter, arguments, environment)  # noqa: S606 - no shell
+
+
+def _committed(run: Path) -> dict[str, Any]:
+    """Returns the settings with which a run was committed to."""
+    from weighbridge.mechanisms.transcript.commitment import Opening
+
+    contents = Opening.read(run / "opening.json").contents
+    return {
+        "resume": str(run.resolve()),
+        "store": str(run.resolve().parent),
+        "code": contents["code"]["root"],
+        "data": list(contents["data"].get("files", {})),
+        "stride": contents["loop"]["stride"],
+        "anchor_every": contents["loop"].get("anchor_every", 0),
+        "variables": list(contents["program"].get("variables", {})),
+    }
 
 
 def _split(command: Sequence[str]) -> tuple[str, list[str], list[str]]:

@@ -39,6 +39,13 @@ def verify(
         Path | None, typer.Option(help="Transcript of the run with whose final weights this one began.")
     ] = None,
     core: Annotated[int | None, typer.Option(help="Processor to replay on.")] = None,
+    from_the_beginning: Annotated[
+        bool,
+        typer.Option(
+            "--from-the-beginning",
+            help="Train all steps up to the last one drawn, where a program with a loop of its own would walk there.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verifies a transcript: statements, journal, initial state, and replay of drawn segments in a sandbox.
@@ -64,6 +71,7 @@ def verify(
         data=data,
         parent=parent,
         core=core,
+        from_the_beginning=from_the_beginning,
     )
     verification = verify_run(run, request, tell=_tell)
     if as_json:

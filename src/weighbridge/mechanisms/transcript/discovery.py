@@ -40,6 +40,7 @@ class Discovery:
         self._built: list[weakref.ref[Any]] = []
         self._undo: list[Callable[[], None]] = []
         self._open = True
+        self._subjects: Subjects | None = None
         handles = [
             module_hooks.register_module_parameter_registration_hook(self._registered),
             module_hooks.register_module_buffer_registration_hook(self._registered),
@@ -97,9 +98,13 @@ class Discovery:
     def close(self) -> Subjects:
         """Stops looking and returns what was built and is still alive, named by the order of construction.
 
+        Asked again, it returns the same.
+
         Raises:
             InputError: no model was built since ``start``, or what was built cannot be recorded.
         """
+        if self._subjects is not None:
+            return self._subjects
         self.stop()
         alive = [module for ref in self._modules if (module := ref()) is not None]
         inner = {id(child) for module in alive for child in module.modules() if child is not module}
@@ -117,6 +122,7 @@ class Discovery:
             plain=_named("schedule", others),
         )
         _check(subjects)
+        self._subjects = subjects
         return subjects
 
 

@@ -1,4 +1,4 @@
-"""What a journal's lines may say: four types of event, each field checked before anything uses it."""
+"""What a journal's lines may say: five types of event, each field checked before anything uses it."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ __all__ = ["check_event", "is_anchor_name"]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ANCHOR = re.compile(r"[a-z0-9][a-z0-9-]{0,100}\.safetensors")
 _MOST = 1 << 63
+_LONGEST_STATES = 1 << 16
 
 Check = Callable[[Any], bool]
 
@@ -73,6 +74,21 @@ def _parent(value: Any) -> bool:
     )
 
 
+def _drawn(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {"point", "digest", "states"}
+        and _text(value["point"])
+        and _digest(value["digest"])
+        and isinstance(value["states"], str)
+        and len(value["states"]) <= _LONGEST_STATES
+    )
+
+
+def _packages(value: Any) -> bool:
+    return isinstance(value, dict) and all(_text(n) and _all(_text, exactly=2)(told) for n, told in value.items())
+
+
 def _claimed(value: Any) -> bool:
     return value == -1 or _natural(value)
 
@@ -101,7 +117,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "parent": _parent,
             **_WHERE,
         },
-        {"startup_until": _natural},
+        {"startup_until": _natural, "packages": _packages, "system_random": _natural},
     ),
     "step": (
         {
@@ -113,8 +129,9 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "cpu_ns": _natural,
             "monotonic_ns": _natural,
         },
-        {"state": _digest, "hyperparameters": _groups},
+        {"state": _digest, "hyperparameters": _groups, "draws": _all(_drawn)},
     ),
+    "anchor": ({"step": _natural, "state": _digest, "anchor": is_anchor_name, **_WHERE}, {}),
     "freeze": (
         {
             "boot": _natural,

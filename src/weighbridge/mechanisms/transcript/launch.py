@@ -18,6 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from weighbridge.mechanisms.transcript.asked_seeds import AskedSeeds, count_system_random
+from weighbridge.mechanisms.transcript.watched import Program, Watch, is_bound
+
 if TYPE_CHECKING:
     from weighbridge.mechanisms.transcript.observed import ObservedRecording
     from weighbridge.mechanisms.transcript.observing import Observer
@@ -25,36 +28,44 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 SETTINGS = "WEIGHBRIDGE_RECORD"
+ONLY_SEEDS = "WEIGHBRIDGE_ONLY_SEEDS"
+"""Names a run's seed (hex), from which every seed that is asked for follows, in a program that is not recorded."""
 _NOTHING_CAUGHT = 3
+_REFUSED = 2
 
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the program; ends as it does, but with 3 where a strict recording caught nothing."""
     module = arguments[0] == "-m"
     command = list(arguments[1:] if module else arguments)
+    only = os.environ.pop(ONLY_SEEDS, None)
+    if only is not None:  # for comparisons: the seeds of a run, and nothing watched
+        _bind(bytes.fromhex(only))
+        _run(command, module=module)
+        return
     host = _Host(command, module=module)
-    # A program that leaves these two unseeded is another every time: now it can be repeated. PyTorch's own generator
-    # begins alike in every process.
-    random.seed(host.launch)
-    _when_imported("numpy", lambda: _seed_numpy(host.launch))
-    _when_imported("torch", host.arm)
-    sys.argv = command
-    if module:
-        sys.path[0] = str(Path.cwd())
-    else:
-        sys.path[0] = str(Path(command[0]).resolve().parent)
+    host.prepare()
     well = False
     try:
-        if module:
-            runpy.run_module(command[0], run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(command[0], run_name="__main__")
+        _run(command, module=module)
         well = True
     except SystemExit as error:
         well = error.code in (None, 0)
         raise
     finally:
         host.close(well=well)
+
+
+def _run(command: list[str], *, module: bool) -> None:
+    sys.argv = command
+    if module:
+        sys.path[0] = str(Path.cwd())
+    else:
+        sys.path[0] = str(Path(command[0]).resolve().parent)
+    if module:
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(command[0], run_name="__main__")
 
 
 class _Host:
@@ -64,34 +75,93 @@ class _Host:
         self._command, self._module = tuple(command), module
         self._settings: dict[str, Any] = json.loads(os.environ.pop(SETTINGS, "{}"))
         self._plan = os.environ.get("WEIGHBRIDGE_REPLAY")
-        self.launch = _launched(self._plan) if self._plan is not None else secrets.token_hex(32)
+        self._launch: str | None = secrets.token_hex(32)
+        self._system_random: Callable[[], int] = lambda: 0
+        self._prepared: dict[str, Any] = {}
         self._observer: Observer | None = None
         self._recording: ObservedRecording | None = None
         self._fault: Exception | None = None
 
+    def prepare(self) -> None:
+        """Sees to the program's seeds, before anything of it is loaded; commits, if they are to be bound."""
+        seed = b""
+        if self._plan is not None:
+            plan = json.loads(Path(self._plan).read_bytes())
+            self._launch = None if is_bound(plan["config"]) else str(plan["config"]["launch"])
+            seed = bytes.fromhex(plan["seed"])
+        elif self._settings.get("resume"):
+            self._prepared = _aside(self._reopen)
+            self._launch, seed = self._prepared["launch"], bytes.fromhex(self._prepared["seed"])
+        elif self._settings["bind"]:
+            self._launch = None
+            self._prepared = _aside(self._commit)
+            seed = bytes.fromhex(self._prepared["seed"])
+            self._system_random = count_system_random(Path(self._settings["code"]))
+        if self._launch is None:
+            _bind(seed)
+        else:
+            launch = self._launch
+            # A program that leaves these two unseeded is another every time: now it can be repeated. PyTorch's own
+            # generator begins alike in every process.
+            random.seed(launch)
+            _when_imported("numpy", lambda: _seed_numpy(launch))
+        _when_imported("torch", self.arm)
+
+    def _commit(self) -> dict[str, Any]:
+        from weighbridge.mechanisms.transcript.observed_commitment import commit_observed
+
+        committed = commit_observed(self._program, self._watch)
+        return {"folder": str(committed.folder), "run": committed.run, "seed": committed.seed.hex()}
+
+    def _reopen(self) -> dict[str, Any]:
+        from weighbridge.mechanisms.transcript.observed_commitment import reopen
+
+        return reopen(Path(self._settings["resume"]))
+
+    @property
+    def _program(self) -> Program:
+        code = Path(self._settings["code"])
+        return Program(arguments=self._command, module=self._module, code=code, launch=self._launch)
+
+    @property
+    def _watch(self) -> Watch:
+        told = self._settings
+        return Watch(
+            store=Path(told["store"]),
+            stride=int(told["stride"]),
+            data=tuple(Path(path) for path in told["data"]),
+            variables=tuple(told["variables"]),
+            strict=bool(told["strict"]),
+            anchor_every=int(told["anchor_every"]),
+        )
+
     def arm(self) -> None:
         """Begins to look, PyTorch being imported."""
-        from weighbridge.mechanisms.transcript.observed import ObservedRecording, ObservedReplay, Program, Watch
+        from weighbridge.mechanisms.transcript.observed import ObservedRecording, ObservedReplay
+        from weighbridge.mechanisms.transcript.observed_commitment import committed_before
         from weighbridge.mechanisms.transcript.observing import Observer
 
         if self._plan is not None:
             self._observer = Observer(ObservedReplay.from_plan(Path(self._plan)), failed=_raise)
             return
-        told = self._settings
+        told, resume = self._prepared, self._settings.get("resume")
+        before = None
+        if told and not resume:
+            before = committed_before(Path(told["folder"]), told["run"], stride=self._watch.stride)
         self._recording = ObservedRecording(
-            Program(arguments=self._command, module=self._module, code=Path(told["code"]), launch=self.launch),
-            Watch(
-                store=Path(told["store"]),
-                stride=int(told["stride"]),
-                data=tuple(Path(path) for path in told["data"]),
-                variables=tuple(told["variables"]),
-                strict=bool(told["strict"]),
-            ),
+            self._program,
+            self._watch,
+            committed=before,
+            resumed=Path(resume) if resume else None,
+            system_random=self._system_random,
         )
         self._observer = Observer(self._recording, failed=self._failed)
 
     def _failed(self, error: Exception) -> None:
         self._fault = error
+        if self._settings.get("resume"):  # what it was told to go on with, it may not begin anew
+            print(f"weighbridge: {error}", file=sys.stderr, flush=True)
+            os._exit(_REFUSED)
         if self._settings["strict"]:
             raise error
         print(f"weighbridge: NOTHING IS RECORDED: {error}. The program goes on", file=sys.stderr)
@@ -111,9 +181,41 @@ class _Host:
             sys.exit(_NOTHING_CAUGHT)
 
 
-def _launched(plan: str) -> str:
-    """Returns what the recorded process was launched with."""
-    return str(json.loads(Path(plan).read_bytes())["config"]["launch"])
+def _aside(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Does work in a process of its own, so that this one imports nothing that the program has not asked for.
+
+    Ends this process in words where the work cannot be done: nothing of the program has begun.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        from weighbridge.errors import WeighbridgeError
+
+        try:
+            words: dict[str, Any] = work()
+        except WeighbridgeError as error:
+            words = {"error": str(error)}
+        with os.fdopen(writing, "w") as telling:
+            json.dump(words, telling)
+        sys.stderr.flush()
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as listening:
+        told = listening.read()
+    os.waitpid(child, 0)
+    answer: dict[str, Any] = json.loads(told) if told else {"error": "what has to be done before it begins failed"}
+    if "error" in answer:
+        print(f"weighbridge: {answer['error']}", file=sys.stderr)
+        sys.exit(_REFUSED)
+    return answer
+
+
+def _bind(seed: bytes) -> None:
+    """Lets every seed that is asked for in this process follow from one."""
+    seeds = AskedSeeds(seed)
+    seeds.bind_python()
+    _when_imported("numpy", seeds.bind_numpy)
+    _when_imported("torch", seeds.bind_torch)
 
 
 def _seed_numpy(launch: str) -> None:

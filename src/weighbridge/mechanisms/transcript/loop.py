@@ -135,6 +135,7 @@ class LoopHooks:
         self._before, self._after = before_update, after_update
         self._undo: list[Callable[[], Any]] = []
         self.iteration: Iteration | None = None
+        self._fresh = True
         self.updating = 0
         """Optimizers at work at this moment: their closures may run the model (L-BFGS)."""
 
@@ -183,19 +184,21 @@ class LoopHooks:
         if self.iteration is not None and not self.iteration.inputs:
             self.iteration.inputs += _digests([list(arguments), keywords])
 
-    def note_entry(self, module: nn.Module, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+    def note_entry(self, module: nn.Module, *, late: bool, given: Callable[[], tuple[Any, Any]]) -> None:
         """Notes what the first module called in a step was given, where that is no model with a hook of its own.
 
-        A framework may call a model's parts and never the model; and the call with which the very first step begins
-        came before the hooks.
+        A framework may call a model's parts and never the model; and the call with which watching begins came before
+        the hooks.
 
         Args:
             module: what is called.
-            first: whether the very first step began with this call.
+            late: whether a hook that was put on the module during this call is not called any more.
             given: returns what it is called with, by position and by name.
         """
-        step = self.iteration
-        if step is None or (not first and any(module is model for model in self._subjects.modules.values())):
+        step, fresh, self._fresh = self.iteration, self._fresh, False
+        if step is None:
+            return
+        if any(module is model for model in self._subjects.modules.values()) and not (late and fresh):
             return
         if not step.inputs:
             step.entry = id(module)

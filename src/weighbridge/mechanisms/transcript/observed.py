@@ -1,123 +1,158 @@
 """A program that knows nothing of us, recorded and replayed by what an observer sees of its steps.
 
-Nothing of the program is changed: its seeds, its data order and its loop are its own. So the seed binds nothing
-(whoever ran it may have tried others), steps and batches are not known before, and nothing can be resumed in the
-middle: a replay runs the program from its beginning. What was committed before the first step are its files, data,
-arguments and environment.
+Its data order and its loop are its own; steps and batches are not known before. Unless it was bound
+(:mod:`.asked_seeds`), so are its seeds: they bind nothing, since whoever ran it may have tried others. What was
+committed before the first step (before the program began, if bound) are its files, data, arguments and environment.
+
+Replay and resumption begin in the middle by walking the steps before as ghosts (:mod:`.ghost`).
 """
 
-import os
 import sys
+import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weighbridge.errors import InputError
-from weighbridge.mechanisms.transcript.commitment import Opening
-from weighbridge.mechanisms.transcript.committing import commit, signer_and_spool
-from weighbridge.mechanisms.transcript.data_files import DataFiles
+from weighbridge.mechanisms.transcript.anchors import read_anchor, write_anchor
+from weighbridge.mechanisms.transcript.committing import signer_and_spool
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.encoding import canonical
-from weighbridge.mechanisms.transcript.environment import (
-    CONTENTS_LIMIT_BYTES,
-    CodeTree,
-    describe_environment,
-    packages_of,
+from weighbridge.mechanisms.transcript.draws import UPDATE, Points, digest_generators, note_draw
+from weighbridge.mechanisms.transcript.environment import describe_environment, packages_of
+from weighbridge.mechanisms.transcript.ghost import Ghost, Hints
+from weighbridge.mechanisms.transcript.observed_commitment import (
+    MUST_STAND,
+    commit_observed,
+    observed_contents,
+    same_beginning,
 )
 from weighbridge.mechanisms.transcript.recorder import Recorder
-from weighbridge.mechanisms.transcript.recorder_parts import Committed
+from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
+from weighbridge.mechanisms.transcript.resuming import find_resumption
+from weighbridge.mechanisms.transcript.state import capture, generator_states, restore
+from weighbridge.mechanisms.transcript.walk import Walk
+from weighbridge.mechanisms.transcript.walked import hints_of
+from weighbridge.mechanisms.transcript.watched import Program, Watch
 
-__all__ = ["ObservedRecording", "ObservedReplay", "Program", "Watch"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """A program as its command line names it.
-
-    Attributes:
-        arguments: the script or module, and its arguments.
-        module: whether the first argument is a module's name (``python -m``).
-        code: folder of the program's own files.
-        launch: what Python's and NumPy's generators were seeded with when the process began (hex).
-    """
-
-    arguments: tuple[str, ...]
-    module: bool
-    code: Path
-    launch: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watch:
-    """How a program is to be recorded.
-
-    Attributes:
-        store: folder for transcripts.
-        stride: steps between committed digests of the full state.
-        data: files and folders that the program reads its data from.
-        variables: environment variables that the program depends on.
-        strict: whether a recording that fails ends the program.
-    """
-
-    store: Path
-    stride: int
-    data: tuple[Path, ...]
-    variables: tuple[str, ...]
-    strict: bool
+__all__ = ["ObservedRecording", "ObservedReplay"]
 
 
 class ObservedRecording:
-    """Records a program by what is seen of it; commits when its first step is about to begin."""
+    """Records a program by what is seen of it.
 
-    def __init__(self, program: Program, watch: Watch) -> None:
+    Args:
+        program: the program.
+        watch: how it is to be recorded.
+        committed: its commitment, if that was made before the program began; else it is made at the first step.
+        resumed: folder of the interrupted run to go on with.
+        system_random: tells how often the program's own code asked the system for randomness.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        watch: Watch,
+        *,
+        committed: Callable[[], Committed] | None = None,
+        resumed: Path | None = None,
+        system_random: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._program, self._watch = program, watch
+        self._prepared, self._resumed, self._system_random = committed, resumed, system_random
         self._discovery = Discovery()
+        self._points = Points(self._met)
         self._recorder: _Recorder | None = None
-
-    @property
-    def recorder(self) -> "_Recorder | None":
-        """What records, once the first step has begun."""
-        return self._recorder
+        self._walk: Walk | None = None
 
     def begin(self) -> None:
-        """Commits, and anchors the state before the first step.
+        """Commits, unless that was done before, and anchors the state before the first step; or begins to walk.
 
         Raises:
             InputError: code or data cannot be committed, or nothing was built that could be recorded.
             EvidenceError: the log refused the commitment or did not answer in time.
         """
-        committed = _commit(self._program, self._watch)
-        self._recorder = _Recorder(committed, discovery=self._discovery)
-        self._recorder.begin()
+        resumption: Resumption | None = None
+        early = self._resumed is not None or self._prepared is not None
+        if self._resumed is not None:
+            committed, resumption = self._take_up(self._resumed)
+        else:
+            committed = self._prepared() if self._prepared is not None else commit_observed(self._program, self._watch)
+        self._recorder = _Recorder(
+            committed,
+            discovery=self._discovery,
+            resumption=resumption,
+            anchor_every=self._watch.anchor_every,
+            # Committed before the program began, and so before it imported anything.
+            packages=describe_environment(packages_of(list(sys.modules)))["packages"] if early else {},
+            system_random=self._system_random,
+        )
+        if self._walk is None:
+            self._recorder.begin()
+        self._points.install()
+
+    def _take_up(self, folder: Path) -> tuple[Committed, Resumption]:
+        """Finds where an interrupted run goes on, and begins to walk there unless that is here."""
+        contents, tree = observed_contents(self._program, self._watch)
+        opening, run, seed, resumption = find_resumption(folder, contents, tree, must_stand=MUST_STAND)
+        signer, spool = signer_and_spool()
+        committed = Committed(
+            folder=folder, run=run, seed=seed, key=opening.key, stride=self._watch.stride, signer=signer, spool=spool
+        )
+        subjects = self._discovery.close()
+        same_beginning(folder, opening, capture(subjects, step=0, gradients=subjects.carried(())))
+        if resumption.step:
+            self._walk = Walk(subjects, hints_of(folder, until=resumption.step))
+            self._walk.begin()
+        print(
+            f"weighbridge: going on with run {run[:16]} at step {resumption.step}: steps before are walked through"
+            " without training, and what the program prints of them means nothing",
+            file=sys.stderr,
+        )
+        return committed, resumption
 
     def begin_step(self) -> None:
         """A step begins."""
-        assert self._recorder is not None
-        self._recorder.begin_step()
+        self._engine.begin_step()
 
     def end_step(self, batch: Any) -> None:
         """A step ended."""
         assert self._recorder is not None
-        self._recorder.end_step(batch)
+        if self._walk is None:
+            self._recorder.end_step(batch)
+            self._points.step = self._recorder.step
+            return
+        self._walk.end_step()
+        self._points.step = self._walk.step
+        if self._walk.step == self._recorder.step:
+            self._walk.close()
+            self._walk = None
+            self._recorder.begin()
 
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to step."""
-        assert self._recorder is not None
-        self._recorder.note_optimizer(optimizer)
+        if self._walk is None and self._recorder is not None:
+            self._recorder.note_optimizer(optimizer)
+
+    def _met(self, point: str) -> None:
+        self._engine.met(point)
+
+    @property
+    def _engine(self) -> "Walk | _Recorder":
+        engine = self._walk if self._walk is not None else self._recorder
+        assert engine is not None
+        return engine
 
     def note_call(self, module: Any, arguments: Any, keywords: Any) -> None:
         """Something compiled is called."""
-        assert self._recorder is not None
-        self._recorder.note_call(module, arguments, keywords)
+        if self._walk is None and self._recorder is not None:
+            self._recorder.note_call(module, arguments, keywords)
 
-    def note_entry(self, module: Any, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+    def note_entry(self, module: Any, *, late: bool, given: Callable[[], tuple[Any, Any]]) -> None:
         """A module is called to train."""
-        assert self._recorder is not None
-        self._recorder.note_entry(module, first=first, given=given)
+        if self._walk is None and self._recorder is not None:
+            self._recorder.note_entry(module, late=late, given=given)
 
     @property
     def has_optimizer(self) -> bool:
@@ -127,17 +162,25 @@ class ObservedRecording:
     @property
     def updated(self) -> bool:
         """Whether the step under way has changed the weights."""
-        return self._recorder is not None and self._recorder.updated
+        return self._recorder is not None and self._engine.updated
 
     @property
     def updating(self) -> bool:
         """Whether an optimizer is at work."""
-        return self._recorder is not None and self._recorder.updating
+        return self._recorder is not None and self._engine.updating
 
     def close(self, *, well: bool) -> None:
         """Ends the transcript; ``well`` says whether the program came to its own end."""
         self._discovery.stop()
-        if self._recorder is not None:
+        self._points.remove()
+        if self._walk is not None:
+            self._walk.close()
+            print(
+                f"weighbridge: NOTHING IS RECORDED: the program ended after {self._walk.step} steps, before it came to"
+                " the place where the run goes on",
+                file=sys.stderr,
+            )
+        elif self._recorder is not None:
             self._recorder.ended_well = well
             self._recorder.finish()
 
@@ -147,9 +190,20 @@ class _Recorder(Recorder):
 
     ended_well = False
 
-    def __init__(self, committed: Committed, *, discovery: Discovery) -> None:
-        super().__init__(committed, steps=None, discovery=discovery)
+    def __init__(
+        self,
+        committed: Committed,
+        *,
+        discovery: Discovery,
+        resumption: Resumption | None,
+        anchor_every: int,
+        packages: dict[str, list[str]],
+        system_random: Callable[[], int],
+    ) -> None:
+        super().__init__(committed, steps=None, discovery=discovery, resumption=resumption)
         self._late: list[weakref.ref[Any]] = []
+        self._every, self._packages, self._system_random = anchor_every, packages, system_random
+        self._drawn: list[dict[str, str]] = []
 
     def note_optimizer(self, optimizer: Any) -> None:
         """Notes an optimizer that was built after the first step: what it does is in no committed state."""
@@ -164,17 +218,57 @@ class _Recorder(Recorder):
             file=sys.stderr,
         )
 
+    def met(self, point: str) -> None:
+        """The program is about to draw what outlives a step."""
+        self._guarded(lambda: self._drawn.append(note_draw(point)))
+
     @property
     def finished(self) -> bool:
         """Whether the program came to its own end."""
         return self.ended_well
 
+    def _about_the_start(self) -> dict[str, Any]:
+        told = {"packages": self._packages, "system_random": self._system_random()}
+        return {name: value for name, value in told.items() if value}
+
+    def _about_the_step(self) -> dict[str, Any]:
+        drawn, self._drawn = self._drawn, []
+        return {"draws": drawn} if drawn else {}
+
     def _about_the_end(self) -> dict[str, Any]:
         return {"unwatched": len(self._late) + self._subjects.strangers()}
 
+    def _after_update(self) -> None:
+        super()._after_update()
+        # Batches are fetched ahead, by one step at most in the loaders known: from here on as they were.
+        if self._every and any((self.step + ahead) % self._every == 0 for ahead in (1, 2)):
+            self.met(UPDATE)
+
+    def _keep_state(self) -> None:
+        if not self._every or self.step % self._every:
+            return
+        began = time.monotonic()
+        state = self._capture()
+        name = f"state-{self._segment:04d}-{self.step:07d}.safetensors"
+        path = self.folder / "anchors" / name
+        write_anchor(path, state)
+        self._costs.anchoring += time.monotonic() - began
+        self._costs.anchors += 1
+        self._costs.anchor_bytes += path.stat().st_size
+        event = {"type": "anchor", "step": self.step, "state": self._digest(state), "anchor": name, **self._where()}
+        self._journal.append(event)
+        self._sign({"state": event["state"], "step": self.step})
+
 
 class ObservedReplay(Replayer):
-    """Replays a program by what is seen of it; the process ends when the plan is walked."""
+    """Replays a program by what is seen of it, leg by leg; it walks to where a leg begins, and ends with the last."""
+
+    def __init__(self, plan: ReplayPlan, *, discovery: Discovery) -> None:
+        super().__init__(plan, discovery=discovery)
+        self.step = self._leg = 0
+        self._points = Points(self._met)
+        self._drawn: list[list[str]] = []
+        self._ghost: Ghost
 
     @property
     def has_optimizer(self) -> bool:
@@ -191,48 +285,57 @@ class ObservedReplay(Replayer):
         return cls(ReplayPlan.read(path), discovery=Discovery())
 
     def begin(self) -> None:
-        """Names what was built, and writes out the state before the first step."""
+        """Names what was built, and writes out the state before the first step, or begins to walk."""
+        self._ghost = Ghost(self._discovery.close(), Hints.of(self._plan.walked))
+        self._ghost.install()
         super().begin()
-        self.boundary()
-        self._end_if_walked()
+        self._points.install()
+        self._take_up()
 
     def end_step(self, batch: Any) -> None:
-        """Writes out the step, and ends the process where the plan ends."""
-        super().end_step(batch)
-        self._end_if_walked()
+        """Writes out the step, and goes on as the plan has it: further, to another leg, or no more."""
+        if not self._ghost.active:
+            super().end_step(batch)
+            self._points.step = self.step
+            self._go_on()
+            return
+        self._iteration = None
+        self.step += 1
+        self._ghost.step = self._points.step = self.step
+        leg = self._plan.legs[self._leg]
+        if self.step == leg.start and leg.anchor is not None:
+            self._ghost.leave()
+            restore(self._subjects, read_anchor(Path(leg.anchor)))
+            self._gradients = self._subjects.carried(())
+            self.boundary()
+            self._go_on()
 
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to step: nothing to write out."""
 
-    def _end_if_walked(self) -> None:
-        if self.step >= self._plan.legs[-1].until:
-            self.end()
+    def _take_up(self) -> None:
+        if self._plan.legs[self._leg].start > self.step:
+            self._ghost.enter(self.step)
+        else:
+            self.boundary()
+            self._go_on()
 
+    def _go_on(self) -> None:
+        if self.step >= self._plan.legs[self._leg].until:
+            self._leg += 1
+            if self._leg == len(self._plan.legs):
+                self.end()
+            self._take_up()
 
-def _commit(program: Program, watch: Watch) -> Committed:
-    tree = CodeTree.read(program.code, without=[watch.store])
-    contents: dict[str, Any] = {
-        "data": DataFiles.read(watch.data).describe(),
-        "code": {"digest": tree.digest.hex(), "root": str(tree.root)},
-        "config": {"launch": program.launch},
-        "environment": describe_environment(packages_of(list(sys.modules))),
-        "program": {
-            "arguments": list(program.arguments),
-            "directory": str(Path.cwd()),
-            "module": program.module,
-            "variables": {name: os.environ[name] for name in watch.variables if name in os.environ},
-        },
-        "loop": {"mode": "observed", "steps": None, "batch_size": None, "stride": watch.stride},
-    }
-    if (size := len(canonical(contents))) > CONTENTS_LIMIT_BYTES:
-        mend = "name fewer files with --data: pack them, or name only those that the program reads"
-        raise InputError(f"takes {size} bytes, more than {CONTENTS_LIMIT_BYTES}", where="commitment", mend=mend)
-    signer, spool = signer_and_spool()
-    opening = Opening.fresh(contents)
-    chips = [chip] if (chip := os.environ.get("WEIGHBRIDGE_CHIP")) else []
-    payload = opening.commitment(chips=chips, public={"steps": None, "flop_per_step": None, "parent": None})
-    folder, run, seed = commit(watch.store, payload, opening, signer, spool)
-    tree.write(folder / "code")
-    return Committed(
-        folder=folder, run=run, seed=seed, key=opening.key, stride=watch.stride, signer=signer, spool=spool
-    )
+    def _met(self, point: str) -> None:
+        if self._ghost.active:
+            self._ghost.met(point)
+        else:
+            self._drawn.append([point, digest_generators(generator_states())])
+
+    def _after_update(self) -> None:
+        self._met(UPDATE)
+
+    def _about_the_step(self) -> dict[str, Any]:
+        drawn, self._drawn = self._drawn, []
+        return {"draws": drawn}

@@ -46,8 +46,8 @@ class Engine(Protocol):
     def note_call(self, module: nn.Module | None, arguments: Any, keywords: Any) -> None:
         """Something compiled is called: a module, or a function (None), in which no module can be seen."""
 
-    def note_entry(self, module: nn.Module, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
-        """A module is called to train; ``first`` if the very first step began with this."""
+    def note_entry(self, module: nn.Module, *, late: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+        """A module is called to train; if ``late``, hooks that are put on it now will not be called any more."""
 
     @property
     def has_optimizer(self) -> bool:
@@ -112,13 +112,12 @@ class Observer:
         if torch.compiler.is_compiling():  # a hook in what is traced would change it
             return
         if module.training and torch.is_grad_enabled() and not self._inside:
-            waited = self._state == "waiting"
             self._look(begins=self._engine.has_optimizer)
             if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
                 frame = sys._getframe(1)
                 self._engine.note_entry(
                     module,
-                    first=waited and keywords is None,  # what is compiled is given to the hooks afterwards
+                    late=keywords is None,  # what is compiled is given to the hooks afterwards
                     given=lambda: (arguments, _keywords_of(frame) if keywords is None else keywords),
                 )
 

@@ -39,13 +39,11 @@ def _within(legs: Sequence[Leg], steps: Iterable[int]) -> frozenset[int]:
 def _anchors(transcript: Transcript) -> dict[int, str]:
     """Returns the states at which replay can begin, by step: those whose files were handed over.
 
-    A program whose loop is its own can begin only at its beginning.
+    A program whose loop is its own walks there without training, if it can at all.
     """
-    if transcript.observed:
-        return {}
     found: dict[int, str] = {}
     for event in transcript.events:
-        if event.type in ("segment", "freeze"):
+        if event.type in ("segment", "anchor", "freeze"):
             name = str(event.data["anchor"])
             if (transcript.folder / "anchors" / name).is_file():
                 found.setdefault(int(event.data["step"]), name)

@@ -105,9 +105,9 @@ class Recorder:
         if module is None and self._iteration is not None:
             self._hooks.note_inputs(arguments, keywords)
 
-    def note_entry(self, module: torch.nn.Module, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+    def note_entry(self, module: torch.nn.Module, *, late: bool, given: Callable[[], tuple[Any, Any]]) -> None:
         """Notes what a module was given, where no model is called as a whole."""
-        self._hooks.note_entry(module, first=first, given=given)
+        self._hooks.note_entry(module, late=late, given=given)
 
     @property
     def updated(self) -> bool:
@@ -124,9 +124,20 @@ class Recorder:
         """Whether the run is over as planned."""
         return self.steps is not None and self.step >= self.steps
 
+    def _about_the_start(self) -> dict[str, Any]:
+        """Returns what a segment's first event says besides."""
+        return {}
+
+    def _about_the_step(self) -> dict[str, Any]:
+        """Returns what a step's event says besides."""
+        return {}
+
     def _about_the_end(self) -> dict[str, Any]:
         """Returns what the last event says besides."""
         return {}
+
+    def _keep_state(self) -> None:
+        """Anchors the state between two steps, if it is time."""
 
     def _places_of_data(self) -> list[list[Any]]:
         """Returns name, address and bytes of the committed data that lies in this process's own memory."""
@@ -183,6 +194,7 @@ class Recorder:
                 "anchor": resumption.anchor,
                 "lost_steps": resumption.lost_steps,
             },
+            **self._about_the_start(),
             **self._where(),
         }
         notice = self._board.look()
@@ -280,6 +292,7 @@ class Recorder:
             "updates": iteration.updates,
             "cpu_ns": time.process_time_ns(),
             "monotonic_ns": time.monotonic_ns(),
+            **self._about_the_step(),
         }
         used = self._used if iteration.updates else hyperparameters(self._subjects)
         if used != self._hyperparameters:
@@ -291,6 +304,7 @@ class Recorder:
         self._journal.append(event)
         if strided:
             self._sign({"state": event["state"], "step": self.step})
+        self._keep_state()
         foreign = iteration.updates == 0 and iteration.weights_changed
         if foreign:
             self._say_foreign()

@@ -5,6 +5,7 @@ code tree, the data whose root was committed, the anchors of the plan, and nothi
 What the program writes out is read only when the last of its processes is gone, and never trusted.
 """
 
+import dataclasses
 import json
 import math
 import shutil
@@ -27,10 +28,11 @@ from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.replay_program import program_command, program_environment
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
+from weighbridge.mechanisms.transcript.walked import told_of_walked
 from weighbridge.mechanisms.transcript.witness import Witness, most_overstated
 from weighbridge.sandbox import Bind, IsolatedResult, Sandbox, interpreter_binds, run_isolated
 
-__all__ = ["Replay", "ReplayedState", "replay"]
+__all__ = ["Replay", "ReplayedState", "replay", "sure_until", "walks"]
 
 _INSIDE = INSIDE
 _PARENT = "parent.safetensors"
@@ -66,6 +68,8 @@ class Replay:
         threads: threads that PyTorch used.
         ends: steps at which a leg ends: their whole states were written out.
         overstated_s: CPU seconds by which the program overstated some stretch beyond what was seen from outside.
+        sure_until: the last step of what was trained from the run's beginning, where the program walked on from there
+            without training (:mod:`.ghost`): what differs later may be honest. None if it did not.
     """
 
     states: tuple[tuple[ReplayedState, ...], ...]
@@ -77,6 +81,7 @@ class Replay:
     threads: int
     ends: tuple[int, ...]
     overstated_s: float
+    sure_until: int | None = None
 
     def captured(self, step: int) -> TrainingState:
         """Reads the state captured at ``step``.
@@ -119,6 +124,7 @@ def replay(
     seconds: float = 900.0,
     scratch: Path | None = None,
     observer: Callable[[int], None] | None = None,
+    seed: bytes | None = None,
 ) -> Iterator[Replay]:
     """Replays legs of a run in one process and yields what it wrote out.
 
@@ -136,6 +142,7 @@ def replay(
         seconds: wall-clock limit.
         scratch: folder for temporary files.
         observer: called with the sandbox's process id, a hundred times a second, while it runs.
+        seed: another seed than the run's (:mod:`.second_seed`).
 
     Raises:
         EvidenceError: data, code or anchors are not what was committed, or the program did not walk the plan.
@@ -152,7 +159,7 @@ def replay(
         (out := work / "out").mkdir()
         transcript.code.write(work / "code")
         plan = ReplayPlan(
-            seed=transcript.seed,
+            seed=transcript.seed if seed is None else seed,
             key=transcript.opening.key,
             legs=tuple(
                 Leg(leg.start, leg.until, str(_INSIDE / "anchors" / leg.anchor) if leg.anchor else None)
@@ -169,6 +176,7 @@ def replay(
             if not (transcript.observed or committed_paths(contents["data"]))
             else None,
             parent=Path(_INSIDE / _PARENT) if contents.get("parent") else None,
+            walked=told_of_walked(transcript.events, until=walked[-1].start) if walks(transcript, walked) else {},
         )
         (work / "plan.json").write_text(plan.as_json())
         if transcript.observed:
@@ -215,9 +223,26 @@ def replay(
             observer=watch,
         )
         witness.close(result.cpu_seconds)
-        yield _read(out, result, walked, wanted, witness, mend=None if shown else _MAKE_AGAIN)
+        mend = _MAKE_AGAIN if not shown and not transcript.observed else None
+        outcome = _read(out, result, walked, wanted, witness, mend=mend)
+        yield dataclasses.replace(outcome, sure_until=sure_until(walked)) if walks(transcript, walked) else outcome
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def walks(transcript: Transcript, legs: Sequence[Leg]) -> bool:
+    """Returns whether a program has to walk without training to where a leg begins."""
+    return transcript.observed and sure_until(legs) < legs[-1].until
+
+
+def sure_until(legs: Sequence[Leg]) -> int:
+    """Returns how far legs go from the run's beginning without a gap; -1 if they begin later."""
+    reached = -1
+    for leg in legs:
+        if leg.start > max(reached, 0):
+            break
+        reached = leg.until
+    return reached
 
 
 def _recorded_seconds(transcript: Transcript) -> float:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class ReplayPlan:
     """Root of data that the program makes in memory: it must make the same again."""
     parent: Path | None = None
     """File of the parent's final state."""
+    walked: Mapping[str, Any] = field(default_factory=dict)
+    """What the journal says of steps that a program of its own loop walks through without training."""
 
     def as_json(self) -> str:
         """Returns the plan as the sandboxed side reads it."""
@@ -58,6 +60,7 @@ class ReplayPlan:
                 "count_flop": self.count_flop,
                 "data_root": self.data_root,
                 "parent": str(self.parent) if self.parent else None,
+                "walked": dict(self.walked),
             }
         )
 
@@ -83,6 +86,7 @@ class ReplayPlan:
                 count_flop=bool(data["count_flop"]),
                 data_root=data["data_root"],
                 parent=Path(data["parent"]) if data["parent"] else None,
+                walked=dict(data["walked"]),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise EvidenceError(f"is not a readable plan ({error})", where=path) from error

@@ -43,7 +43,7 @@ class Replayer:
     def begin(self) -> None:
         """Names what was built and begins to watch."""
         self._subjects = self._discovery.close()
-        self._hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=lambda: None)
+        self._hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=self._after_update)
         self._gradients = self._subjects.carried(())
         self._say({"type": "start", "threads": torch.get_num_threads()})
         self._hooks.install()
@@ -69,6 +69,7 @@ class Replayer:
                 "loss": iteration.loss_values(),
                 "updates": iteration.updates,
                 "hyperparameters": used,
+                **self._about_the_step(),
             }
         )
         self.boundary()
@@ -78,9 +79,9 @@ class Replayer:
         if module is None and self._iteration is not None:
             self._hooks.note_inputs(arguments, keywords)
 
-    def note_entry(self, module: torch.nn.Module, *, first: bool, given: Callable[[], tuple[Any, Any]]) -> None:
+    def note_entry(self, module: torch.nn.Module, *, late: bool, given: Callable[[], tuple[Any, Any]]) -> None:
         """Notes what a module was given, where no model is called as a whole."""
-        self._hooks.note_entry(module, first=first, given=given)
+        self._hooks.note_entry(module, late=late, given=given)
 
     @property
     def updated(self) -> bool:
@@ -109,6 +110,13 @@ class Replayer:
         self._log.close()
         sys.stdout.flush()
         os._exit(0)
+
+    def _about_the_step(self) -> dict[str, Any]:
+        """Returns what is said of a step besides."""
+        return {}
+
+    def _after_update(self) -> None:
+        """An optimizer has stepped."""
 
     def _before_update(self) -> None:
         self._used = hyperparameters(self._subjects)

@@ -1,6 +1,5 @@
 """``weighbridge.start``: commits to a run, waits for the log, seeds the program, and hands back the loop."""
 
-import hashlib
 import json
 import os
 import sys
@@ -8,13 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.anchors import read_anchor
-from weighbridge.mechanisms.transcript.commitment import (
-    Opening,
-    salt_for,
-)
-from weighbridge.mechanisms.transcript.committing import commit, seed_of, signer_and_spool
+from weighbridge.errors import InputError
+from weighbridge.mechanisms.transcript.commitment import Opening
+from weighbridge.mechanisms.transcript.committing import commit, signer_and_spool
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.encoding import canonical
@@ -22,13 +17,12 @@ from weighbridge.mechanisms.transcript.environment import (
     CONTENTS_LIMIT_BYTES,
     CodeTree,
     describe_environment,
-    differences,
 )
-from weighbridge.mechanisms.transcript.journal import read_segment, segment_paths
 from weighbridge.mechanisms.transcript.parents import Parent
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
 from weighbridge.mechanisms.transcript.recording import Recording
 from weighbridge.mechanisms.transcript.replaying import Replaying
+from weighbridge.mechanisms.transcript.resuming import find_resumption
 from weighbridge.mechanisms.transcript.state import seed_generators
 
 __all__ = ["start"]
@@ -126,7 +120,7 @@ def start(
     resumption: Resumption | None = None
     if resume:
         run_folder = Path(resume)
-        opening, run, seed, resumption = _resume(run_folder, contents, tree)
+        opening, run, seed, resumption = find_resumption(run_folder, contents, tree)
     else:
         opening = Opening.fresh(contents)
         public = {"steps": steps, "flop_per_step": flop_per_step, "parent": begins.run if begins else None}
@@ -177,56 +171,3 @@ def _arguments(tree: CodeTree) -> list[str]:
             mend="pass the folder of the main script, or one above it",
         )
     return [str(script), *sys.argv[1:]]
-
-
-def _resume(folder: Path, contents: Mapping[str, Any], tree: CodeTree) -> tuple[Opening, str, bytes, Resumption]:
-    """Finds the newest usable anchor of an interrupted run; nothing of the run may have changed since."""
-    opening = Opening.read(folder / "opening.json")
-    for name in ("data", "code", "config", "loop", "parent"):
-        if opening.contents.get(name) != contents.get(name):
-            raise InputError(
-                "is not what the run was committed with" + (_changed_file(folder, tree) if name == "code" else ""),
-                where=folder,
-                field=name,
-                mend="start a new run instead",
-            )
-    paths = segment_paths(folder)
-    segments = [read_segment(path) for path in paths]
-    last = segments[-1]
-    if last.complete and last.events[-1].data.get("finished"):
-        raise InputError("has finished", where=folder, mend="start a new run")
-    events = [event for segment in segments for event in segment.events]
-    run = str(events[0].data["run"]) if events else ""
-    committed = folder / "commitment.cose"
-    if committed.exists():
-        run = hashlib.sha256(committed.read_bytes()).hexdigest()
-    reached = max((int(e.data["step"]) + 1 for e in last.events if e.type == "step"), default=0)
-    anchored = [e.data for e in events if "anchor" in e.data]
-    for data in sorted(anchored, key=lambda data: int(data["step"]), reverse=True):
-        step = int(data["step"])
-        try:
-            state = read_anchor(folder / "anchors" / data["anchor"])
-        except EvidenceError:
-            continue
-        salt = salt_for(opening.key, f"state/{step}")
-        if state.plain["step"] == step and state.digest(salt).hex() == data["state"]:
-            resumption = Resumption(
-                segment=len(paths),
-                parent=paths[-1].name,
-                parent_head=last.head.hex(),
-                anchor=str(data["anchor"]),
-                step=step,
-                state=state,
-                lost_steps=max(0, reached - step),
-                environment=tuple(differences(opening.contents["environment"], contents["environment"])),
-            )
-            for sentence in resumption.environment:
-                print(f"weighbridge: resumed elsewhere, and replay may differ: {sentence}", file=sys.stderr)
-            return opening, run, seed_of(folder, run, opening), resumption
-    raise EvidenceError("has no anchor that matches its journal", where=folder, mend="start a new run")
-
-
-def _changed_file(folder: Path, tree: CodeTree) -> str:
-    committed = CodeTree.read(folder / "code").files
-    changed = sorted(n for n in {*committed, *tree.files} if committed.get(n) != tree.files.get(n))
-    return f" ({changed[0]} changed)" if changed else ""

@@ -26,6 +26,7 @@ from weighbridge.mechanisms.transcript.environment import CodeTree
 from weighbridge.mechanisms.transcript.events import is_anchor_name
 from weighbridge.mechanisms.transcript.journal import Event, Segment, read_segment, segment_paths
 from weighbridge.mechanisms.transcript.state import TrainingState
+from weighbridge.mechanisms.transcript.watched import is_bound
 
 __all__ = ["Freeze", "Transcript"]
 
@@ -170,8 +171,13 @@ class Transcript:
 
     @property
     def observed(self) -> bool:
-        """Whether the run was recorded by what was seen of it: its loop, data order and seeds are its own."""
+        """Whether the run was recorded by what was seen of it: its loop and its order of data are its own."""
         return bool(self.contents["loop"].get("mode") == "observed")
+
+    @property
+    def bound(self) -> bool:
+        """Whether every seed that the program asked for, or what it began from, followed from the run's."""
+        return not self.observed or is_bound(self.contents["config"])
 
     @property
     def planned(self) -> int | None:

@@ -4,7 +4,8 @@ Cheap checks on everything, dear ones on a draw. The steps, in their order:
 
 1. Open: signatures, the opening, the code tree; what does not open has failed, and nothing else is looked at.
 2. Read: journal, environment, receipts, the log (:mod:`.reading`).
-3. Rebuild the state before step 1 from the seed (:func:`.verify.check_initial_state`).
+3. Rebuild the state before step 1 from the seed (:func:`.verify.check_initial_state`), and once more from a seed of the
+   verifier's own (:mod:`.second_seed`).
 4. Draw segments, and replay them in a sandbox (:mod:`.drawn_segments`, :mod:`.replay`).
 5. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
 """
@@ -21,10 +22,12 @@ from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
-from weighbridge.mechanisms.transcript.replay import replay
+from weighbridge.mechanisms.transcript.replay import replay, walks
 from weighbridge.mechanisms.transcript.replay_plan import Leg
+from weighbridge.mechanisms.transcript.second_seed import check_second_seed
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import (
+    AFTER_A_WALK,
     check_environment,
     check_initial_state,
     check_journal,
@@ -49,6 +52,8 @@ class Request:
         data: training data as handed over, if not at its committed path.
         parent: transcript of the run with whose final weights this one began.
         core: processor to replay on.
+        from_the_beginning: replay a program with a loop of its own from its beginning to the last segment drawn, in
+            place of walking to each without training.
     """
 
     seed: bytes
@@ -59,6 +64,7 @@ class Request:
     data: Path | None = None
     parent: Path | None = None
     core: int | None = None
+    from_the_beginning: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +176,14 @@ class _Verifier:
         return anchor
 
     def _initial(self, parent: Path | None) -> None:
-        if not self._transcript.observed:  # its replay begins at the beginning, and compares the initial state too
+        if self._transcript.bound:
             self._tell("rebuilding the initial state from the seed …")
-        self._findings.append(check_initial_state(self._transcript, core=self._request.core, parent=parent))
+        found = check_initial_state(self._transcript, core=self._request.core, parent=parent)
+        self._findings.append(found)
+        if found.outcome is Outcome.PASS:
+            self._tell("deriving it under a second seed …")
+            draw, core = self._request.seed, self._request.core
+            self._findings.append(check_second_seed(self._transcript, draw=draw, core=core, parent=parent))
 
     def _draw(self, every: Sequence[Leg]) -> list[Leg]:
         request = self._request
@@ -180,6 +191,8 @@ class _Verifier:
 
     def _replay(self, legs: Sequence[Leg], parent: Path | None) -> None:
         plan = plan_segments(self._transcript, legs)
+        if self._request.from_the_beginning:
+            plan = plan_segments(self._transcript, [Leg(0, plan.legs[-1].until)])
         self._tell(f"replaying {plan.steps} steps in a sandbox …")
         try:
             with replay(
@@ -193,7 +206,10 @@ class _Verifier:
             ) as outcome:
                 self._findings += compare_replay(self._transcript, outcome)
         except EvidenceError as error:
-            self._note("replay", Outcome.FAIL, f"the run could not be replayed: {error}")
+            if walks(self._transcript, plan.legs):
+                self._note("replay", Outcome.INCONCLUSIVE, f"the run could not be replayed: {error}. {AFTER_A_WALK}")
+            else:
+                self._note("replay", Outcome.FAIL, f"the run could not be replayed: {error}")
         except WeighbridgeError as error:
             self._note("replay", Outcome.INCONCLUSIVE, f"the run cannot be replayed here: {error}")
 

@@ -1,6 +1,7 @@
 """Judging one transcript by replay: its environment, its initial state, and what a replay passed through."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from weighbridge.errors import EvidenceError, InputError, MissingToolError
 from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.mechanisms.transcript.draws import UPDATE
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.environment import CONTENTS_LIMIT_BYTES, describe_environment, differences
 from weighbridge.mechanisms.transcript.reading import check_journal, check_log, check_receipts, transcript_finding
@@ -18,6 +20,7 @@ from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.witness import SHARE_TOLERANCE, TOLERANCE_S
 
 __all__ = [
+    "AFTER_A_WALK",
     "check_environment",
     "check_initial_state",
     "check_journal",
@@ -27,6 +30,11 @@ __all__ = [
     "same_weights",
 ]
 
+AFTER_A_WALK = (
+    "The program walked there without training, which one whose own variables follow from losses or outputs cannot do:"
+    " replay it --from-the-beginning to decide"
+)
+
 _finding = transcript_finding
 _MOST_PACKAGES = 2000
 
@@ -34,6 +42,8 @@ _MOST_PACKAGES = 2000
 def check_environment(transcript: Transcript) -> Finding:
     """Compares the committed environment with the verifier's own; what differs can explain a failed replay."""
     recorded = dict(transcript.contents["environment"])
+    for segment in transcript.segments:  # a program that was bound before it began imported the rest later
+        recorded["packages"] = {**segment.events[0].data.get("packages", {}), **recorded.get("packages", {})}
     here = describe_environment(list(recorded.get("packages", {}))[:_MOST_PACKAGES])
     for name in ("threads", "variables", "deterministic", "matmul_precision", "default_dtype"):
         here[name] = recorded.get(name)  # the program sets these itself, or replay sets them again
@@ -70,9 +80,10 @@ def check_initial_state(
     committed = transcript.digests.get(0)
     if committed is None:
         return _finding(transcript, "initial-state", Outcome.FAIL, "no digest of the initial state was committed")
-    if transcript.observed:
+    if not transcript.bound:
         reason = "the program chose its seeds itself, with its data in sight: others may have been tried, and weights"
-        reason += " could lie in the data; that it builds this state again is for its replay to show"
+        reason += " could lie in the data; that it builds this state again is for its replay to show. Such a run covers"
+        reason += " no chip-time: record it with --bind"
         return _finding(transcript, "initial-state", Outcome.INCONCLUSIVE, reason)
     opened = len(canonical(transcript.contents))
     if opened > CONTENTS_LIMIT_BYTES:
@@ -88,7 +99,7 @@ def check_initial_state(
             transcript,
             legs=[Leg(0, 0)],
             captures=[0],
-            without_data=True,
+            without_data=not transcript.observed,
             parent=parent,
             core=core,
             scratch=scratch,
@@ -107,6 +118,8 @@ def check_initial_state(
         )
     if derived.digest(transcript.salt(0)).hex() == committed:
         source = "the seed and the code alone"
+        if transcript.observed:
+            source = "the run's seed, the code and the committed data"
         if parent is not None:
             source = f"the seed, the code and the final state of run {transcript.contents['parent']['run'][:16]}"
         reason = f"weights, buffers, optimizer and generators before step 1 follow from {source}"
@@ -162,10 +175,19 @@ def compare_replay(transcript: Transcript, outcome: Replay) -> list[Finding]:
     digests are compared. Its CPU times are held against what was seen from outside.
     """
     return [
-        _compare_states(transcript, outcome),
+        _unsure(_compare_states(transcript, outcome), outcome),
         *_compare_threads(transcript, outcome),
         _compare_times(transcript, outcome),
     ]
+
+
+def _unsure(finding: Finding, outcome: Replay) -> Finding:
+    """Returns the finding as it counts after a walk: what differs beyond it may follow from the program's variables."""
+    if outcome.sure_until is None or finding.outcome is not Outcome.FAIL:
+        return finding
+    if finding.figure is not None and finding.figure <= outcome.sure_until:
+        return finding
+    return dataclasses.replace(finding, outcome=Outcome.INCONCLUSIVE, reason=f"{finding.reason}. {AFTER_A_WALK}")
 
 
 def _compare_states(transcript: Transcript, outcome: Replay) -> Finding:
@@ -188,10 +210,11 @@ def _compare_states(transcript: Transcript, outcome: Replay) -> Finding:
         since = f"after step {before}" if before is not None else "from its start"
         reason = f"replay leaves the committed run {since}: the state at step {wrong[0]} differs"
         if mismatches:
-            reason += f" ({mismatches[0]})"
+            reason += f" ({mismatches[0][1]})"
         return _finding(transcript, "replay", Outcome.FAIL, reason, figure=float(wrong[0]), unit="step")
     if mismatches:
-        return _finding(transcript, "replay", Outcome.FAIL, mismatches[0])
+        step, words = mismatches[0]
+        return _finding(transcript, "replay", Outcome.FAIL, words, figure=float(step + 1), unit="step")
     if not compared:
         reason = "no committed digest lay in the replayed steps"
         return _finding(transcript, "replay", Outcome.INCONCLUSIVE, reason)
@@ -206,12 +229,12 @@ def _compare_states(transcript: Transcript, outcome: Replay) -> Finding:
     )
 
 
-def _compare_steps(transcript: Transcript, outcome: Replay) -> list[str]:
-    mismatches: list[str] = []
+def _compare_steps(transcript: Transcript, outcome: Replay) -> list[tuple[int, str]]:
+    mismatches: list[tuple[int, str]] = []
     for step, seen in sorted(outcome.steps.items()):
         recorded = transcript.steps.get(step)
         if recorded is None:
-            mismatches.append(f"the journal has no step {step}")
+            mismatches.append((step, f"the journal has no step {step}"))
             continue
         names: Sequence[tuple[str, str]] = (
             ("batch", "data"),
@@ -221,10 +244,22 @@ def _compare_steps(transcript: Transcript, outcome: Replay) -> list[str]:
         )
         for key, word in names:
             if seen.get(key) != recorded.get(key):
-                mismatches.append(f"the {word} of step {step} is not the recorded one")
+                mismatches.append((step, f"the {word} of step {step} is not the recorded one"))
+        if _draws(recorded, recorded) != _draws(seen, recorded):
+            mismatches.append((step, f"the generators of step {step} did not stand where they are said to have stood"))
         if seen.get("hyperparameters") != transcript.hyperparameters_at(step):
-            mismatches.append(f"step {step} used other hyperparameters than the program sets")
+            mismatches.append((step, f"step {step} used other hyperparameters than the program sets"))
     return mismatches
+
+
+def _draws(told: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[list[str]]:
+    """Returns the points at which a step drew what outlives it; after updates only if the recording noted those."""
+    noted = {point["point"] for point in recorded.get("draws", ())}
+    points = [
+        [point["point"], point["digest"]] if isinstance(point, Mapping) else list(point)
+        for point in told.get("draws", ())
+    ]
+    return [point for point in points if point[0] != UPDATE or UPDATE in noted]
 
 
 def _compare_threads(transcript: Transcript, outcome: Replay) -> list[Finding]:

@@ -1,0 +1,63 @@
+"""What a program that knows nothing of us is recorded as: its command line, and how it is to be watched.
+
+Free of PyTorch, which such a program imports when and as it likes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["BOUND", "Program", "Watch", "is_bound"]
+
+BOUND: Final = {"seeds": "bound"}
+"""Configuration of a program whose seeds follow from the run's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A program as its command line names it.
+
+    Attributes:
+        arguments: the script or module, and its arguments.
+        module: whether the first argument is a module's name (``python -m``).
+        code: folder of the program's own files.
+        launch: what Python's and NumPy's generators were seeded with when the process began (hex); None if every seed
+            follows from the run's.
+    """
+
+    arguments: tuple[str, ...]
+    module: bool
+    code: Path
+    launch: str | None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Returns what is committed as the run's configuration."""
+        return dict(BOUND) if self.launch is None else {"launch": self.launch}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How a program is to be recorded.
+
+    Attributes:
+        store: folder for transcripts.
+        stride: steps between committed digests of the full state.
+        data: files and folders that the program reads its data from.
+        variables: environment variables that the program depends on.
+        strict: whether a recording that fails ends the program.
+        anchor_every: steps between anchored states; 0 for none but at both ends.
+    """
+
+    store: Path
+    stride: int
+    data: tuple[Path, ...]
+    variables: tuple[str, ...]
+    strict: bool
+    anchor_every: int = 0
+
+
+def is_bound(config: Mapping[str, Any]) -> bool:
+    """Returns whether a watched program's configuration says that its seeds follow from the run's."""
+    return config.get("seeds") == BOUND["seeds"]
