@@ -6,7 +6,7 @@ the base classes. Weak references only: what the program drops is not kept alive
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -83,6 +83,14 @@ class Discovery:
                 setattr(kind, method, original)
 
         return undo
+
+    def know(self, instances: Iterable[Any]) -> None:
+        """Notes models, optimizers, schedules and scalers that were built before; what is none of them is left out."""
+        for instance in instances:
+            if isinstance(instance, nn.Module):
+                self._note_module(instance)
+            elif isinstance(instance, (torch.optim.Optimizer, *_SCHEDULERS, torch.amp.grad_scaler.GradScaler)):
+                self._note_built(instance)
 
     @property
     def has_optimizer(self) -> bool:

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.mechanisms.transcript.asked_seeds import AskedSeeds, count_system_random
-from weighbridge.mechanisms.transcript.watched import Program, Watch, is_bound
+from weighbridge.mechanisms.transcript.watched import WATCHED, Program, Watch, is_bound
 
 if TYPE_CHECKING:
     from weighbridge.mechanisms.transcript.observed import ObservedRecording
@@ -87,6 +87,8 @@ class _Host:
         seed = b""
         if self._plan is not None:
             plan = json.loads(Path(self._plan).read_bytes())
+            if "inside" in plan["config"]:  # the program itself will begin to watch, where it did
+                return
             self._launch = None if is_bound(plan["config"]) else str(plan["config"]["launch"])
             seed = bytes.fromhex(plan["seed"])
         elif self._settings.get("resume"):
@@ -105,6 +107,7 @@ class _Host:
             # generator begins alike in every process.
             random.seed(launch)
             _when_imported("numpy", lambda: _seed_numpy(launch))
+        os.environ[WATCHED] = "1"
         _when_imported("torch", self.arm)
 
     def _commit(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ Replay and resumption begin in the middle by walking the steps before as ghosts 
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ class ObservedRecording:
         self._points = Points(self._met)
         self._recorder: _Recorder | None = None
         self._walk: Walk | None = None
+
+    def know(self, instances: Iterable[Any]) -> None:
+        """Notes what was built before the recording began."""
+        self._discovery.know(instances)
 
     def begin(self) -> None:
         """Commits, unless that was done before, and anchors the state before the first step; or begins to walk.
@@ -283,6 +287,10 @@ class ObservedReplay(Replayer):
             EvidenceError: it is no plan.
         """
         return cls(ReplayPlan.read(path), discovery=Discovery())
+
+    def know(self, instances: Iterable[Any]) -> None:
+        """Notes what was built before the recording began."""
+        self._discovery.know(instances)
 
     def begin(self) -> None:
         """Names what was built, and writes out the state before the first step, or begins to walk."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["BOUND", "Program", "Watch", "is_bound"]
+__all__ = ["BOUND", "WATCHED", "Program", "Watch", "is_bound"]
 
 BOUND: Final = {"seeds": "bound"}
 """Configuration of a program whose seeds follow from the run's."""
@@ -24,16 +24,20 @@ class Program:
         code: folder of the program's own files.
         launch: what Python's and NumPy's generators were seeded with when the process began (hex); None if every seed
             follows from the run's.
+        inside: where the program itself began the recording, and how those generators stood; None if it did not.
     """
 
     arguments: tuple[str, ...]
     module: bool
     code: Path
     launch: str | None
+    inside: Mapping[str, Any] | None = None
 
     @property
     def config(self) -> dict[str, Any]:
         """Returns what is committed as the run's configuration."""
+        if self.inside is not None:
+            return {"inside": dict(self.inside)}
         return dict(BOUND) if self.launch is None else {"launch": self.launch}
 
 
@@ -56,6 +60,10 @@ class Watch:
     variables: tuple[str, ...]
     strict: bool
     anchor_every: int = 0
+
+
+WATCHED: Final = "WEIGHBRIDGE_WATCHED"
+"""Set in the environment of a program that is watched from outside, so that it does not record itself besides."""
 
 
 def is_bound(config: Mapping[str, Any]) -> bool:
