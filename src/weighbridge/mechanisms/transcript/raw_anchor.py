@@ -17,11 +17,10 @@ from blake3 import blake3
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.files import open_regular
-from weighbridge.mechanisms.transcript.encoding import canonical, framed
+from weighbridge.mechanisms.transcript.encoding import canonical, digest_leaves, digest_plain, framed
 
 __all__ = ["RawAnchor", "RawTensor", "TensorDifference", "first_difference"]
 
-_DOMAIN = b"weighbridge/state/1"
 _PLAIN = "weighbridge.plain"
 _HEADER_LIMIT_BYTES = 100_000_000
 _CHUNK_BYTES = 1 << 22
@@ -91,6 +90,8 @@ class RawAnchor:
             tensors = dict(_tensors(header, 8 + length, size))
             if not isinstance(plain, dict):
                 raise TypeError("its plain data are no mapping")
+            if tensors.keys() & plain.keys():
+                raise ValueError("a name is both a tensor's and a plain value's")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise EvidenceError(f"is not a readable anchor ({error})", where=path) from error
         return cls(path, tensors, plain)
@@ -113,16 +114,14 @@ class RawAnchor:
 
     def digest(self, salt: bytes) -> str:
         """Returns the state's salted digest, hex: the same as that of the tensors in memory (``state.digest``)."""
-        whole = blake3(_DOMAIN, key=salt)
-        for name in sorted(self.tensors):
-            tensor = self.tensors[name]
-            hasher = blake3(framed(canonical([_FORMATS[tensor.format][0], list(tensor.shape)])))
-            for chunk in self.chunks(tensor):
-                hasher.update(chunk)
-            whole.update(framed(name.encode()))
-            whole.update(hasher.digest())
-        whole.update(framed(canonical(self.plain)))
-        return whole.hexdigest()
+        leaves = {name: digest_plain(value) for name, value in self.plain.items()}
+        return digest_leaves(leaves | {name: self._leaf(tensor) for name, tensor in self.tensors.items()}, salt).hex()
+
+    def _leaf(self, tensor: RawTensor) -> bytes:
+        hasher = blake3(framed(canonical([_FORMATS[tensor.format][0], list(tensor.shape)])))
+        for chunk in self.chunks(tensor):
+            hasher.update(chunk)
+        return hasher.digest()
 
     def _opened(self) -> BinaryIO:
         try:

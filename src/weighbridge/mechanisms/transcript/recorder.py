@@ -13,7 +13,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ import torch
 from weighbridge.mechanisms.transcript.anchors import layout_of, write_anchor
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.encoding import digest_leaves
 from weighbridge.mechanisms.transcript.handover import Handover
 from weighbridge.mechanisms.transcript.journal import Journal
+from weighbridge.mechanisms.transcript.leaves import LeafFile, leaf_path
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Costs, Resumption
@@ -65,6 +67,8 @@ class Recorder:
         self._used: Any = None
         self._subjects: Subjects
         self._journal: Journal
+        self._leaves: LeafFile | None = None
+        self._unwritten: tuple[int, Mapping[str, bytes]] | None = None
         self._hooks: LoopHooks
         self._process = os.getpid()
         self._state = "new"  # new, open, failed, closed
@@ -180,7 +184,11 @@ class Recorder:
         if notice is not None:
             event["startup_until"] = notice.sequence
             self._claimed = notice.sequence
-        self._journal = Journal(self.folder / f"journal-{self._segment:04d}.jsonl", event)
+        path = self.folder / f"journal-{self._segment:04d}.jsonl"
+        self._journal = Journal(path, event)
+        self._leaves = LeafFile(leaf_path(path))
+        if self._unwritten is not None:
+            self._leaves.append(*self._unwritten)
         self._sign({"state": event["state"], "step": self.step})
 
     def finish(self) -> None:
@@ -195,6 +203,8 @@ class Recorder:
         self._state = "closed"
         with contextlib.suppress(OSError):
             self._journal.close()
+            if self._leaves is not None:
+                self._leaves.close()
 
     def _close_segment(self, left: Iteration | None) -> None:
         if left is None:
@@ -338,10 +348,15 @@ class Recorder:
         return capture(self._subjects, step=self.step, gradients=self._gradients)
 
     def _digest(self, state: TrainingState) -> str:
+        """Returns a state's salted digest, hex; the leaves of which it is made are kept beside the journal."""
         began = time.monotonic()
-        digest = state.digest(salt_for(self._key, f"state/{state.plain['step']}")).hex()
+        step, leaves = state.plain["step"], state.leaves()
+        if self._leaves is not None:
+            self._leaves.append(step, leaves)
+        else:
+            self._unwritten = step, leaves
         self._costs.hashing += time.monotonic() - began
-        return digest
+        return digest_leaves(leaves, salt_for(self._key, f"state/{step}")).hex()
 
     def _where(self) -> dict[str, Any]:
         return {

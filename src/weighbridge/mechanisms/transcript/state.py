@@ -23,13 +23,14 @@ from torch import Tensor, nn
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.commitment import generator_seeds
-from weighbridge.mechanisms.transcript.encoding import canonical, framed
+from weighbridge.mechanisms.transcript.encoding import canonical, digest_leaves, digest_plain, framed
 
 __all__ = [
     "Subjects",
     "TrainingState",
     "capture",
     "digest_tensor",
+    "digest_tensors",
     "generator_states",
     "hyperparameters",
     "restore",
@@ -37,7 +38,6 @@ __all__ = [
     "tensor_bytes",
 ]
 
-_DOMAIN = b"weighbridge/state/1"
 _MOST_STEPS = 1 << 40
 
 
@@ -96,17 +96,25 @@ class TrainingState:
     tensors: Mapping[str, Tensor]
     plain: Mapping[str, Any]
 
+    def leaves(self) -> dict[str, bytes]:
+        """Returns the digest of every tensor and plain value by name (32 bytes each): what :meth:`digest` is made of.
+
+        They are not salted, so they stay with the operator.
+
+        Raises:
+            EvidenceError: a name is both a tensor's and a plain value's, so that one would hide the other.
+        """
+        if twice := self.tensors.keys() & self.plain.keys():
+            raise EvidenceError("names both a tensor and a plain value", where="state", field=min(twice)[:200])
+        plain = {name: digest_plain(value) for name, value in self.plain.items()}
+        return digest_tensors(self.tensors) | plain
+
     def digest(self, salt: bytes) -> bytes:
         """Returns the salted digest of the full state (32 bytes): a hiding commitment to it.
 
         Each tensor is bound with its name, format and shape; plain data as canonical JSON. ``salt`` is 32 bytes.
         """
-        whole = blake3(_DOMAIN, key=salt)
-        for name in sorted(self.tensors):
-            whole.update(framed(name.encode()))
-            whole.update(digest_tensor(self.tensors[name]))
-        whole.update(framed(canonical(self.plain)))
-        return whole.digest()
+        return digest_leaves(self.leaves(), salt)
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
@@ -123,6 +131,11 @@ def digest_tensor(tensor: Tensor, *, key: bytes | None = None) -> bytes:
     hasher = blake3(framed(header), key=key) if key is not None else blake3(framed(header))
     hasher.update(tensor_bytes(tensor))
     return hasher.digest()
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """Returns :func:`digest_tensor` of each, by name."""
+    return {name: digest_tensor(tensor) for name, tensor in tensors.items()}
 
 
 def hyperparameters(subjects: Subjects) -> dict[str, list[dict[str, Any]]]:
