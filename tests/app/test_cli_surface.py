@@ -90,7 +90,7 @@ EXPECTED = {
     "weighbridge plan timeliness": "--flop --sizes --h100e-flops --period --days --chip-flops --utilisation --fleet "
     "--name-column --size-column --only --skip-unsized --picture --json",
     "weighbridge practice": "FOLDER",
-    "weighbridge record": "COMMAND --out --data --code --stride --variable --strict",
+    "weighbridge record": "COMMAND --out --data --code --stride --anchor-every --variable --strict",
     "weighbridge registry add": "STATEMENTS --db --roots --json",
     "weighbridge registry correct": "STATEMENT --reason --key --roots --out",
     "weighbridge registry findings": "--db --roots --chip --at --transit-days --json",

@@ -36,11 +36,17 @@ def record(
         Path | None, typer.Option(help="Folder of the program's own files; default the script's, or for -m this one.")
     ] = None,
     stride: Annotated[int, typer.Option(min=1, help="Steps between digests of the full state.")] = 10,
+    anchor_every: Annotated[
+        int, typer.Option(min=0, help="Steps between states written to disk whole; 0 for the first and last only.")
+    ] = 0,
     variable: Annotated[
         list[str] | None, typer.Option(help="An environment variable that the program depends on; repeat it.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="End the program if it cannot be recorded; fail if nothing was caught.")
+        bool,
+        typer.Option(
+            "--strict", help="End the program if it cannot be recorded, or no longer; fail if nothing was caught."
+        ),
     ] = False,
 ) -> None:
     """Records a PyTorch program without a line changed in it: it runs as ever, and leaves a transcript.
@@ -66,6 +72,7 @@ def record(
         "stride": stride,
         "variables": variable or [],
         "strict": strict,
+        "anchor_every": anchor_every or None,
     }
     arguments = [interpreter, *options, "-m", _LAUNCH, *(["-m"] if module else []), *_program(program, module=module)]
     # Sets are walked in the order of hashes: the same order in every process, unless the user chose one.

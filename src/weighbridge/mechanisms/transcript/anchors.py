@@ -19,8 +19,8 @@ _PLAIN = "weighbridge.plain"
 _LIMIT_BYTES = 1 << 40
 
 
-def write_anchor(path: Path, state: TrainingState) -> None:
-    """Writes a state to ``path`` at once: a reader sees the whole file or none.
+def write_anchor(path: Path, state: TrainingState) -> int:
+    """Writes a state to ``path`` at once, and returns the file's bytes: a reader sees the whole file or none.
 
     Raises:
         InputError: a tensor has a format that safetensors cannot hold.
@@ -29,7 +29,9 @@ def write_anchor(path: Path, state: TrainingState) -> None:
     temporary = path.with_name(f".{path.name}.part")
     try:
         save_file(_separate(state.tensors), temporary, metadata={_PLAIN: canonical(state.plain).decode()})
+        size = temporary.stat().st_size
         temporary.replace(path)
+        return size
     except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"cannot be written as safetensors ({error})", where=path.name, field="state") from error
     finally:

@@ -185,6 +185,7 @@ def _check_contents(contents: Mapping[str, Any], where: Path) -> None:
         "parent": parent is None or _parent(parent),
         "program.variables": isinstance(program.get("variables", {}), dict),
         "loop.stride": _natural(loop.get("stride"), 1),
+        "loop.anchor_every": _natural(loop.get("anchor_every", 1), 1),
         **{
             f"loop.{name}": loop.get(name, 0) is None if observed else _natural(loop.get(name), 1)
             for name in ("steps", "batch_size")

@@ -1,4 +1,4 @@
-"""What a journal's lines may say: four types of event, each field checked before anything uses it."""
+"""What a journal's lines may say: five types of event, each field checked before anything uses it."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -129,6 +129,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         },
         {},
     ),
+    "anchor": ({"step": _natural, "state": _digest, "anchor": is_anchor_name, **_WHERE}, {}),
     "end": (
         {"step": _natural, "finished": lambda value: isinstance(value, bool), "claimed_until": _claimed, **_WHERE},
         {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural, "unwatched": _natural},

@@ -86,6 +86,7 @@ class _Host:
                 data=tuple(Path(path) for path in told["data"]),
                 variables=tuple(told["variables"]),
                 strict=bool(told["strict"]),
+                anchor_every=told.get("anchor_every"),
             ),
         )
         self._observer = Observer(self._recording, failed=self._failed)

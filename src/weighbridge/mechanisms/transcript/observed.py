@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import InputError
+from weighbridge.mechanisms.transcript.anchor_plan import planned
 from weighbridge.mechanisms.transcript.commitment import Opening
 from weighbridge.mechanisms.transcript.committing import commit, signer_and_spool
 from weighbridge.mechanisms.transcript.data_files import DataFiles
@@ -60,6 +61,7 @@ class Watch:
         data: files and folders that the program reads its data from.
         variables: environment variables that the program depends on.
         strict: whether a recording that fails ends the program.
+        anchor_every: steps between anchors; None for none but those at the ends and after freezes.
     """
 
     store: Path
@@ -67,6 +69,7 @@ class Watch:
     data: tuple[Path, ...]
     variables: tuple[str, ...]
     strict: bool
+    anchor_every: int | None = None
 
 
 class ObservedRecording:
@@ -211,7 +214,13 @@ def _commit(program: Program, watch: Watch) -> Committed:
             "module": program.module,
             "variables": {name: os.environ[name] for name in watch.variables if name in os.environ},
         },
-        "loop": {"mode": "observed", "steps": None, "batch_size": None, "stride": watch.stride},
+        "loop": {
+            "mode": "observed",
+            "steps": None,
+            "batch_size": None,
+            "stride": watch.stride,
+            **planned(watch.anchor_every),
+        },
     }
     if (size := len(canonical(contents))) > CONTENTS_LIMIT_BYTES:
         mend = "name fewer files with --data: pack them, or name only those that the program reads"
@@ -223,5 +232,13 @@ def _commit(program: Program, watch: Watch) -> Committed:
     folder, run, seed = commit(watch.store, payload, opening, signer, spool)
     tree.write(folder / "code")
     return Committed(
-        folder=folder, run=run, seed=seed, key=opening.key, stride=watch.stride, signer=signer, spool=spool
+        folder=folder,
+        run=run,
+        seed=seed,
+        key=opening.key,
+        stride=watch.stride,
+        signer=signer,
+        spool=spool,
+        anchor_every=watch.anchor_every,
+        strict=watch.strict,
     )

@@ -45,7 +45,7 @@ def _anchors(transcript: Transcript) -> dict[int, str]:
         return {}
     found: dict[int, str] = {}
     for event in transcript.events:
-        if event.type in ("segment", "freeze"):
+        if event.type in ("segment", "anchor", "freeze"):
             name = str(event.data["anchor"])
             if (transcript.folder / "anchors" / name).is_file():
                 found.setdefault(int(event.data["step"]), name)

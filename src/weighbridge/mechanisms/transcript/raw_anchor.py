@@ -19,12 +19,12 @@ from weighbridge.errors import EvidenceError
 from weighbridge.evidence.files import open_regular
 from weighbridge.mechanisms.transcript.encoding import canonical, digest_leaves, digest_plain, framed
 
-__all__ = ["RawAnchor", "RawTensor", "TensorDifference", "first_difference"]
+__all__ = ["FORMATS", "RawAnchor", "RawTensor", "TensorDifference", "first_difference"]
 
 _PLAIN = "weighbridge.plain"
 _HEADER_LIMIT_BYTES = 100_000_000
 _CHUNK_BYTES = 1 << 22
-_FORMATS: Mapping[str, tuple[str, int]] = {
+FORMATS: Mapping[str, tuple[str, int]] = {
     "BOOL": ("torch.bool", 1),
     "U8": ("torch.uint8", 1),
     "I8": ("torch.int8", 1),
@@ -57,11 +57,11 @@ class RawTensor:
     @property
     def width(self) -> int:
         """Bytes of an element."""
-        return _FORMATS[self.format][1]
+        return FORMATS[self.format][1]
 
     def __str__(self) -> str:
         shape = "×".join(map(str, self.shape)) or "scalar"
-        return f"{_FORMATS[self.format][0].removeprefix('torch.')}, {shape}"
+        return f"{FORMATS[self.format][0].removeprefix('torch.')}, {shape}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class RawAnchor:
         return digest_leaves(leaves | {name: self._leaf(tensor) for name, tensor in self.tensors.items()}, salt).hex()
 
     def _leaf(self, tensor: RawTensor) -> bytes:
-        hasher = blake3(framed(canonical([_FORMATS[tensor.format][0], list(tensor.shape)])))
+        hasher = blake3(framed(canonical([FORMATS[tensor.format][0], list(tensor.shape)])))
         for chunk in self.chunks(tensor):
             hasher.update(chunk)
         return hasher.digest()
@@ -136,7 +136,7 @@ def _tensors(header: Mapping[str, Any], begin: int, size: int) -> Iterator[tuple
     place = begin
     for name, entry in listed:
         shape, (start, end) = entry["shape"], entry["data_offsets"]
-        if entry["dtype"] not in _FORMATS or not all(type(n) is int and 0 <= n < 1 << 63 for n in (*shape, start, end)):
+        if entry["dtype"] not in FORMATS or not all(type(n) is int and 0 <= n < 1 << 63 for n in (*shape, start, end)):
             raise ValueError(f"{name!r:.80} is malformed")
         tensor = RawTensor(entry["dtype"], tuple(shape), begin + start, end - start)
         if tensor.start != place or tensor.bytes != math.prod(shape) * tensor.width:

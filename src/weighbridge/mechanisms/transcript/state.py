@@ -10,6 +10,7 @@ its own variables.
 """
 
 import math
+import os
 import random
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ __all__ = [
     "tensor_bytes",
 ]
 
+_PROCESS = os.getpid()
+_PARALLEL_BYTES = 1 << 20
 _MOST_STEPS = 1 << 40
 
 
@@ -96,6 +99,16 @@ class TrainingState:
     tensors: Mapping[str, Tensor]
     plain: Mapping[str, Any]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+    def copy(self) -> "TrainingState":
+        """Returns the state as it stands, in memory of its own on the CPU."""
+        tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.tensors.items()}
+        return TrainingState(tensors, dict(self.plain))
+
     def leaves(self) -> dict[str, bytes]:
         """Returns the digest of every tensor and plain value by name (32 bytes each): what :meth:`digest` is made of.
 
@@ -127,10 +140,20 @@ def digest_tensor(tensor: Tensor, *, key: bytes | None = None) -> bytes:
     """Returns BLAKE3 over format, shape and raw bytes (never a printed form, which abbreviates)."""
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
-    header = canonical([str(tensor.dtype), list(tensor.shape)])
-    hasher = blake3(framed(header), key=key) if key is not None else blake3(framed(header))
-    hasher.update(tensor_bytes(tensor))
+    data = tensor_bytes(tensor)
+    threads = blake3.AUTO if len(data) >= _PARALLEL_BYTES and _may_use_threads() else 1
+    header = framed(canonical([str(tensor.dtype), list(tensor.shape)]))
+    hasher = blake3(header, max_threads=threads) if key is None else blake3(header, key=key, max_threads=threads)
+    hasher.update(data)
     return hasher.digest()
+
+
+def _may_use_threads() -> bool:
+    """Returns whether the program itself computes with several threads, in a process that has BLAKE3's.
+
+    A fork has none of its parent's threads, and would wait for them for ever.
+    """
+    return os.getpid() == _PROCESS and torch.get_num_threads() > 1
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
