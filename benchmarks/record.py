@@ -1,8 +1,8 @@
 """What recording costs: time of the same steps with it over without, and bytes over those of a Proof-of-Learning.
 
 The workload is pinned: a state of 104 MB (weights and AdamW's two moments), two threads, 120 steps of 100 to 350 ms.
-Plain and recorded runs alternate, each in a process of its own, and the medians are compared. Measured is everything from
-the first step's beginning until the loop has ended: digests, the anchor by plan at step 100, the end's digest and
+Plain and recorded runs alternate, each in a process of its own, and the medians are compared. Measured is everything
+from the first step's beginning until the loop has ended: digests, the anchor by plan at step 100, the end's digest and
 anchor, batches' digests and the journal. Only the start (commitment and first anchor) is not in it.
 
 ``record.bytes_over_pol``: the whole folder of the run recorded every ten steps, over checkpoints of net, optimizer and

@@ -1,4 +1,4 @@
-"""Anchors by plan: committed, written while training goes on, noticed when missing, and what verification cuts a run at."""
+"""Anchors by plan: committed, written while training goes on, missed where missing, and where a run is cut."""
 
 import json
 from pathlib import Path
