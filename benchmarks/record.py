@@ -6,8 +6,8 @@ from the first step's beginning until the loop has ended: digests, the anchor by
 anchor, batches' digests and the journal. Only the start (commitment and first anchor) is not in it.
 
 ``record.bytes_over_pol``: the whole folder of the run recorded every ten steps, over checkpoints of net, optimizer and
-scheduler by ``torch.save`` at step 0, every ten steps and at the end, as the code of the Proof-of-Learning paper (Jia et
-al. 2021, cleverhans-lab) writes them. Both tell at every tenth step whether a replay has left the run, and in which
+scheduler by ``torch.save`` at step 0, every ten steps and at the end, as the code of the Proof-of-Learning paper (Jia
+et al. 2021, cleverhans-lab) writes them. Both tell at every tenth step whether a replay has left the run, and in which
 tensor.
 
 ``record.hash_over_memcpy``: rate at which the state is digested over that of copying memory on one thread, both in the
@@ -158,7 +158,7 @@ def figures(strides: Sequence[int], rounds: int) -> list[dict[str, object]]:
             "name": "record.hash_over_memcpy",
             "value": round(rate / copied, 4),
             "unit": "ratio",
-            "against": f"memcpy on one thread {copied / 1e9:.2f} GB/s, digests of the state {rate / 1e9:.2f} GB/s on two",
+            "against": f"memcpy on one thread {copied / 1e9:.2f} GB/s, digests of the state {rate / 1e9:.2f} GB/s",
             "runs": rounds,
         }
     )

@@ -129,9 +129,9 @@ def _kill_at_io(at: int) -> None:
         return write(descriptor, data)
 
     def audit(event: str, arguments: Any) -> None:
-        if begun[0] and event in ("open", "os.link", "os.rename", "os.remove") and "-runs/" in str(arguments[0]):
-            if due():
-                kill()
+        touched = event in ("open", "os.link", "os.rename", "os.remove") and "-runs/" in str(arguments[0])
+        if begun[0] and touched and due():
+            kill()
 
     recorder.Recorder._open_segment = begin  # type: ignore[method-assign]
     os.write = torn
@@ -139,7 +139,7 @@ def _kill_at_io(at: int) -> None:
 
 
 def _full(*, folder: str, out: str, step: int, pages: int) -> None:
-    """Puts a small file system of its own below ``folder``, filled at a step to so many pages; copies it out at last."""
+    """Puts a small file system of its own at ``folder``, filled at a step to so many pages; copies it out at last."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None):  # NEWNS; REC and PRIVATE
         raise OSError(ctypes.get_errno(), "no mount namespace")

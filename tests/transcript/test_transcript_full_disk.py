@@ -1,4 +1,4 @@
-"""A full disk stops the recording, loudly, and the training only if that was chosen; a kill leaves what was committed."""
+"""A full disk stops the recording, loudly, and the training only if chosen; a kill leaves what was committed."""
 
 import io
 import os

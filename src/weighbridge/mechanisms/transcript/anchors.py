@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.anchor_delta import is_delta, plain_file
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState
 
@@ -60,6 +61,9 @@ def read_anchor(path: Path, *, limit_bytes: int = _LIMIT_BYTES) -> TrainingState
     Raises:
         EvidenceError: the file is missing, truncated or not an anchor.
     """
+    if is_delta(path):
+        with plain_file(path) as plain_path:
+            return read_anchor(plain_path, limit_bytes=limit_bytes)
     mend = "ask the operator for the anchor again"
     try:
         status = path.lstat()
