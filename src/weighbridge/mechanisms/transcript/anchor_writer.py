@@ -15,8 +15,8 @@ from weighbridge.mechanisms.transcript.state import TrainingState
 
 __all__ = ["AnchorWriter"]
 
-_WAITING = 1
-"""Copies that may wait beside the one being written; a third makes the training wait."""
+_COPIES = 2
+"""Copies at once: one being written and one waiting; before a third is made, the training waits."""
 _SHARE = 0.25
 """A state larger than this share of the available memory is not copied."""
 
@@ -34,7 +34,8 @@ class AnchorWriter:
         self.waited_s = 0.0
         self.files = 0
         self.written_bytes = 0
-        self._orders: queue.Queue[tuple[Path, TrainingState] | None] = queue.Queue(_WAITING)
+        self._orders: queue.SimpleQueue[tuple[Path, TrainingState] | None] = queue.SimpleQueue()
+        self._free = threading.Semaphore(_COPIES)
         self._thread: threading.Thread | None = None
         self._fault: Exception | None = None
 
@@ -58,6 +59,7 @@ class AnchorWriter:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="weighbridge-anchors", daemon=True)
                 self._thread.start()
+            self._free.acquire()
             self._orders.put((path, state.copy()))
         self.waited_s += time.monotonic() - began
 
@@ -91,6 +93,7 @@ class AnchorWriter:
             except Exception as error:  # raised in the training's thread, where it stops the recording
                 self._fault = error
             del state  # the next wait may be long
+            self._free.release()
 
     def _done(self, size: int) -> None:
         self.files += 1
