@@ -1,32 +1,46 @@
-"""What recording costs: time of the same steps with it over without, in interleaved runs of one program.
+"""What recording costs: time of the same steps with it over without, and bytes over those of a Proof-of-Learning.
 
-A state of at least 100 MB (weights and AdamW's two moments), two threads, steps of 100 to 350 ms, a full-state digest
-every ten steps, and one freeze's anchor in the middle: written as after a real freeze, since the program sees a notice
-file replaced as an agent replaces it. Measured from the first step's beginning to the last one's end; the anchors
-before the first step and after the last are not in it, nor is the start-up.
+The workload is pinned: a state of 104 MB (weights and AdamW's two moments), two threads, 120 steps of 100 to 350 ms.
+Plain and recorded runs alternate, each in a process of its own, and the medians are compared. Measured is everything
+from the first step's beginning until the loop has ended: digests, the anchor by plan at step 100, the end's digest and
+anchor, batches' digests and the journal. Only the start (commitment and first anchor) is not in it.
+
+``record.bytes_over_pol``: the whole folder of the run recorded every ten steps, over checkpoints of net, optimizer and
+scheduler by ``torch.save`` at step 0, every ten steps and at the end, as the code of the Proof-of-Learning paper (Jia
+et al. 2021, cleverhans-lab) writes them. Both tell at every tenth step whether a replay has left the run, and in which
+tensor.
+
+``record.hash_over_memcpy``: rate at which the state is digested over that of copying memory on one thread, both in the
+recorded process.
 """
 
+import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-STEPS = 40
-PAIRS = 3
+STEPS = 120
+ROUNDS = 3
+STRIDES = (10, 1, 100)
+INTERVAL = 10
+"""Steps between checkpoints of the Proof-of-Learning paper."""
 
 PROGRAM = """
-import json, os, sys, time
+import io, json, os, statistics, sys, time
 import torch
 from torch import nn
 import weighbridge
 
 torch.set_num_threads(2)
-steps, recorded, notice = int(sys.argv[2]), sys.argv[3] == "recorded", sys.argv[4]
+steps, stride = int(sys.argv[2]), int(sys.argv[3])
 
 def model_of():
     layers = [nn.Linear(256, 1024), nn.GELU()]
@@ -34,8 +48,8 @@ def model_of():
         layers += [nn.Linear(1024, 1024), nn.GELU()]
     return nn.Sequential(*layers, nn.Linear(1024, 1))
 
-if recorded:
-    loop = weighbridge.start(data=sys.argv[1], config={"steps": steps, "batch_size": 1024}, stride=10)
+if stride:
+    loop = weighbridge.start(data=sys.argv[1], config={"steps": steps, "batch_size": 1024}, stride=stride)
 else:
     import numpy as np
     rows = np.load(sys.argv[1], mmap_mode="r")
@@ -43,68 +57,127 @@ else:
     loop = (torch.from_numpy(np.array(rows[np.arange(i * 1024, (i + 1) * 1024) % len(rows)])) for i in range(steps))
 model = model_of()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-began, ends = 0.0, []
-for number, batch in enumerate(loop):
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1000)
+
+def saved():
+    file = io.BytesIO()
+    parts = {"net": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+    torch.save(parts, file)
+    return file.getbuffer().nbytes
+
+first = saved()
+began = 0.0
+for batch in loop:
     began = began or time.perf_counter()
-    if number == steps // 2:
-        with open(notice + ".new", "w") as file:
-            file.write(json.dumps({"chip": "0" * 64, "boot": 1, "sequence": 1}) + "\\n")
-        os.replace(notice + ".new", notice)
     loss = model(batch).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    ends.append(time.perf_counter())
-size = sum(p.numel() * 12 for p in model.parameters())
-print(json.dumps({"seconds": ends[-1] - began, "state_bytes": size}))
+    scheduler.step()
+said = {"seconds": time.perf_counter() - began, "first_bytes": first, "checkpoint_bytes": saved()}
+said["state_bytes"] = sum(p.numel() * 12 for p in model.parameters())
+if stride:
+    from weighbridge.mechanisms.transcript.costs import memcpy_rate
+    from weighbridge.mechanisms.transcript.state import digest_tensors
+    tensors = {f"{n}/{key}": t for n, state in enumerate(optimizer.state.values()) for key, t in state.items()}
+    tensors |= dict(model.named_parameters())
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        digest_tensors(tensors)
+        times.append(time.perf_counter() - start)
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    said |= {"hash_rate": size / statistics.median(times), "memcpy_rate": memcpy_rate()}
+print(json.dumps(said))
 """
 
 
-def run_once(folder: Path, *, recorded: bool) -> dict[str, float]:
-    """Runs the program once, in a process of its own."""
-    notice = folder / "notice"
-    notice.unlink(missing_ok=True)
+def run_once(folder: Path, *, stride: int) -> dict[str, float]:
+    """Runs the program once, in a process of its own; stride 0 records nothing."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WEIGHBRIDGE_")}
-    place = {"WEIGHBRIDGE_RUNS": str(folder / "runs"), "WEIGHBRIDGE_CHIP_NOTICE": str(notice)}
-    word = "recorded" if recorded else "plain"
-    ended = subprocess.run(
-        [sys.executable, str(folder / "program" / "train.py"), str(folder / "data.npy"), str(STEPS), word, str(notice)],
-        env=kept | place,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    runs = Path(tempfile.mkdtemp(dir=folder))
+    command = [sys.executable, str(folder / "program" / "train.py"), str(folder / "data.npy"), str(STEPS), str(stride)]
+    environment = kept | {"WEIGHBRIDGE_RUNS": str(runs)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     result: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
+    said = re.search(r"recording took .* \(([0-9.]+)%;", ended.stderr)
+    result["inside"] = float(said[1]) / 100 if said else 0.0
+    result["proof_bytes"] = sum(path.stat().st_size for path in runs.rglob("*") if path.is_file())
+    for path in runs.rglob("*.safetensors"):
+        path.unlink()
     return result
 
 
-def main() -> None:
-    """Prints the figure."""
+def figures(strides: Sequence[int], rounds: int) -> list[dict[str, object]]:
+    """Runs everything, alternating, and returns the figures."""
+    found: dict[int, list[dict[str, float]]] = {stride: [] for stride in (0, *strides)}
     with tempfile.TemporaryDirectory(prefix="weighbridge-bench-") as name:
         folder = Path(name)
         (folder / "program").mkdir()
         (folder / "program" / "train.py").write_text(PROGRAM)
         np.save(folder / "data.npy", np.random.default_rng(1).normal(size=(8192, 256)).astype(np.float32))
-        plain, recorded = [], []
-        state = 0.0
-        for _ in range(PAIRS):
-            plain.append(run_once(folder, recorded=False)["seconds"])
-            result = run_once(folder, recorded=True)
-            recorded.append(result["seconds"])
-            state = result["state_bytes"]
-    step_ms = statistics.median(plain) / STEPS * 1e3
-    print(
-        json.dumps(
+        for _ in range(rounds):
+            for stride in found:
+                result = run_once(folder, stride=stride)
+                found[stride].append(result)
+                print(f"stride {stride}: {result['seconds']:.2f} s, {result['inside']:.2%} of it", file=sys.stderr)
+
+    def median(stride: int, what: str) -> float:
+        return statistics.median(result[what] for result in found[stride])
+
+    plain = median(0, "seconds")
+    pairs = {
+        stride: [a["seconds"] / b["seconds"] for a, b in zip(found[stride], found[0], strict=True)]
+        for stride in strides
+    }
+    against = f"the same {STEPS} steps without: {plain / STEPS * 1e3:.0f} ms a step, state"
+    against += f" {median(0, 'state_bytes') / 1e6:.0f} MB"
+    lines: list[dict[str, object]] = [
+        {
+            "name": "record.time_ratio" + ("" if stride == INTERVAL else f".stride{stride}"),
+            "value": round(median(stride, "seconds") / plain, 4),
+            "unit": "ratio",
+            "against": f"{against}, a digest every {stride} steps; by pair {min(pairs[stride]):.4f} to"
+            f" {max(pairs[stride]):.4f}; inside the run itself the recording counts {median(stride, 'inside'):.2%}",
+            "runs": rounds,
+        }
+        for stride in strides
+    ]
+    chosen = INTERVAL if INTERVAL in strides else strides[0]
+    last = found[chosen][-1]
+    if chosen == INTERVAL:
+        checkpoints = last["first_bytes"] + STEPS / INTERVAL * last["checkpoint_bytes"]
+        lines.append(
             {
-                "name": "record.time_ratio",
-                "value": round(statistics.median(recorded) / statistics.median(plain), 4),
+                "name": "record.bytes_over_pol",
+                "value": round(last["proof_bytes"] / checkpoints, 4),
                 "unit": "ratio",
-                "against": f"the same {STEPS} steps without recording: {step_ms:.0f} ms a step, {state / 1e6:.0f} MB of"
-                " state, a digest every 10 steps and one freeze's anchor",
-                "runs": PAIRS,
+                "against": f"{checkpoints / 1e6:.0f} MB of checkpoints every {INTERVAL} steps of {STEPS}; recording"
+                f" wrote {last['proof_bytes'] / 1e6:.0f} MB",
+                "runs": 1,
             }
         )
+    rate, copied = median(chosen, "hash_rate"), median(chosen, "memcpy_rate")
+    lines.append(
+        {
+            "name": "record.hash_over_memcpy",
+            "value": round(rate / copied, 4),
+            "unit": "ratio",
+            "against": f"memcpy on one thread {copied / 1e9:.2f} GB/s, digests of the state {rate / 1e9:.2f} GB/s",
+            "runs": rounds,
+        }
     )
+    return lines
+
+
+def main() -> None:
+    """Prints a JSON line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stride", type=int, action="append", help="only these strides")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="runs of each kind")
+    options, _ = parser.parse_known_args()  # run.py leaves its own argument
+    for line in figures(options.stride or STRIDES, options.rounds):
+        print(json.dumps(line))
 
 
 if __name__ == "__main__":

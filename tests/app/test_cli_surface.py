@@ -98,9 +98,12 @@ EXPECTED = {
     "weighbridge registry import": "FILE --db --key --roots --json",
     "weighbridge registry show": "CHIP --db --roots --at --json",
     "weighbridge registry sign": "STEP --chip --key --out --party --to --from --at --serial --location",
+    "weighbridge transcript cost": "--parameters --optimizer --dtype --bytes-per-parameter --stride --step-seconds "
+    "--anchors-per-day --tensors --chips --hash-rate --json",
     "weighbridge transcript diff": "RUN OTHER --segment --other-segment --json",
     "weighbridge transcript export": "RUN --anchor --out --key --roots --json",
     "weighbridge transcript list": "FOLDER --roots --json",
+    "weighbridge transcript pack": "RUN --json",
     "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",
     "weighbridge transcript show": "RUN --roots --json",
     "weighbridge transcript verify": (

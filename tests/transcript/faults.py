@@ -1,7 +1,12 @@
 """What tests do to a program from inside: kill it at a chosen moment, stop it as a chip's agent would."""
 
+import atexit
+import contextlib
+import ctypes
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +28,8 @@ def install(faults: Mapping[str, Any]) -> None:
     """Installs what the test asked for: ``kill`` with ``at``, and ``freezes`` as a list of [step, place]."""
     if "kill" in faults:
         _MOMENTS[faults["kill"]](faults["at"])
+    if "full" in faults:
+        _full(**faults["full"])
     if "freezes" in faults:
         _freezes(faults["freezes"], boot=faults.get("boot", 1), first=faults.get("first", 10))
 
@@ -105,7 +112,57 @@ def _kill_after_signing(at: int) -> None:
     handover.Handover.sign = sign  # type: ignore[method-assign]
 
 
+def _kill_at_io(at: int) -> None:
+    """Kills at the nth time that the run's folder is touched, once the loop has begun: half of a write is done."""
+    write, due = os.write, _counted(at)
+    begun = [False]
+    opening = recorder.Recorder._open_segment
+
+    def begin(self: Any) -> None:
+        begun[0] = True
+        opening(self)
+
+    def torn(descriptor: int, data: Any) -> int:
+        if begun[0] and due():
+            write(descriptor, data[: len(data) // 2])
+            kill()
+        return write(descriptor, data)
+
+    def audit(event: str, arguments: Any) -> None:
+        touched = event in ("open", "os.link", "os.rename", "os.remove") and "-runs/" in str(arguments[0])
+        if begun[0] and touched and due():
+            kill()
+
+    recorder.Recorder._open_segment = begin  # type: ignore[method-assign]
+    os.write = torn
+    sys.addaudithook(audit)
+
+
+def _full(*, folder: str, out: str, step: int, pages: int) -> None:
+    """Puts a small file system of its own at ``folder``, filled at a step to so many pages; copies it out at last."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None):  # NEWNS; REC and PRIVATE
+        raise OSError(ctypes.get_errno(), "no mount namespace")
+    if libc.mount(b"none", folder.encode(), b"tmpfs", 0, b"size=8m"):
+        raise OSError(ctypes.get_errno(), "no tmpfs")
+    atexit.register(shutil.copytree, folder, out, ignore=shutil.ignore_patterns("filler"))
+    batch, seen = Dataset.batch, [-1]
+
+    def fetching(self: Any, indices: Any) -> Any:
+        seen[0] += 1
+        if seen[0] == step:
+            filler = Path(folder) / "filler"
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)) == 4096:
+                    pass
+            os.truncate(filler, filler.stat().st_size // 4096 * 4096 - 4096 * pages)
+        return batch(self, indices)
+
+    Dataset.batch = fetching  # type: ignore[method-assign]
+
+
 _MOMENTS = {
+    "at-io": _kill_at_io,
     "before-line": _kill_before_line,
     "after-line": _kill_after_line,
     "inside-line": _kill_inside_line,

@@ -334,10 +334,10 @@ def test_anchors_read_as_bytes_have_the_digests_of_the_state(rich: Ended) -> Non
 
 
 def test_every_format_has_its_digest(tmp_path: Path) -> None:
-    from weighbridge.mechanisms.transcript.raw_anchor import _FORMATS, RawAnchor
+    from weighbridge.mechanisms.transcript.raw_anchor import FORMATS, RawAnchor
     from weighbridge.mechanisms.transcript.state import TrainingState
 
-    kinds = [getattr(torch, name.removeprefix("torch.")) for name, _ in _FORMATS.values()]
+    kinds = [getattr(torch, name.removeprefix("torch.")) for name, _ in FORMATS.values()]
     tensors = {f"t{n}": torch.arange(6).reshape(2, 3).to(kind) for n, kind in enumerate(kinds)}
     tensors |= {"scalar": torch.tensor(1.5), "empty": torch.zeros(0, 4), "half": torch.ones(5, dtype=torch.bfloat16)}
     plain = {"step": 3, "x": 0.1}

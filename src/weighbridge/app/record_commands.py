@@ -50,7 +50,10 @@ def record(
         Path | None, typer.Option(help="Folder of an interrupted run to go on with; options are those of that run.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="End the program if it cannot be recorded; fail if nothing was caught.")
+        bool,
+        typer.Option(
+            "--strict", help="End the program if it cannot be recorded, or no longer; fail if nothing was caught."
+        ),
     ] = False,
 ) -> None:
     """Records a PyTorch program without a line changed in it: it runs as ever, and leaves a transcript.

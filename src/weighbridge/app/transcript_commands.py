@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from weighbridge.app import (
+    transcript_cost_commands,
     transcript_diff_commands,
     transcript_export_commands,
     transcript_list_commands,
@@ -21,6 +22,7 @@ transcript_list_commands.mount(app)
 transcript_query_commands.mount(app)
 transcript_diff_commands.mount(app)
 transcript_export_commands.mount(app)
+transcript_cost_commands.mount(app)
 
 Run = Annotated[Path, typer.Argument(help="The run's folder.")]
 Roots = Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")]
@@ -44,6 +46,12 @@ def show(run: Run, roots: Roots = None, as_json: AsJson = False) -> None:
         "finished": transcript.segments[-1].complete,
         "stride": transcript.stride,
         "digests": len(transcript.digests),
+        "anchor_every": transcript.anchor_every,
+        "anchors": [
+            {"step": e.data["step"], "file": name, "there": (run / "anchors" / name).is_file()}
+            for e in transcript.events
+            if isinstance(name := e.data.get("anchor"), str)
+        ],
         "freezes": [
             {"chip": f.chip, "first": f.first, "last": f.last, "step": f.step, "updating": f.updating}
             for f in transcript.freezes

@@ -118,7 +118,8 @@ class Trainer:
 def main() -> None:
     data, config = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
     torch.set_num_threads(config.get("threads", 1))
-    run = weighbridge.start(data=data, config=config, stride=config.get("stride", 5))
+    chosen = {name: config[name] for name in ("anchor_every", "strict") if name in config}
+    run = weighbridge.start(data=data, config=config, stride=config.get("stride", 5), **chosen)
     trainer = Trainer(run.config)
     for batch in run:
         trainer.body(batch, run.step)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.anchor_delta import is_delta, plain_file
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState
 
@@ -19,8 +20,8 @@ _PLAIN = "weighbridge.plain"
 _LIMIT_BYTES = 1 << 40
 
 
-def write_anchor(path: Path, state: TrainingState) -> None:
-    """Writes a state to ``path`` at once: a reader sees the whole file or none.
+def write_anchor(path: Path, state: TrainingState) -> int:
+    """Writes a state to ``path`` at once, and returns the file's bytes: a reader sees the whole file or none.
 
     Raises:
         InputError: a tensor has a format that safetensors cannot hold.
@@ -29,7 +30,9 @@ def write_anchor(path: Path, state: TrainingState) -> None:
     temporary = path.with_name(f".{path.name}.part")
     try:
         save_file(_separate(state.tensors), temporary, metadata={_PLAIN: canonical(state.plain).decode()})
+        size = temporary.stat().st_size
         temporary.replace(path)
+        return size
     except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"cannot be written as safetensors ({error})", where=path.name, field="state") from error
     finally:
@@ -58,6 +61,9 @@ def read_anchor(path: Path, *, limit_bytes: int = _LIMIT_BYTES) -> TrainingState
     Raises:
         EvidenceError: the file is missing, truncated or not an anchor.
     """
+    if is_delta(path):
+        with plain_file(path) as plain_path:
+            return read_anchor(plain_path, limit_bytes=limit_bytes)
     mend = "ask the operator for the anchor again"
     try:
         status = path.lstat()

@@ -131,7 +131,6 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         },
         {"state": _digest, "hyperparameters": _groups, "draws": _all(_drawn)},
     ),
-    "anchor": ({"step": _natural, "state": _digest, "anchor": is_anchor_name, **_WHERE}, {}),
     "freeze": (
         {
             "boot": _natural,
@@ -146,6 +145,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         },
         {},
     ),
+    "anchor": ({"step": _natural, "state": _digest, "anchor": is_anchor_name, **_WHERE}, {}),
     "end": (
         {"step": _natural, "finished": lambda value: isinstance(value, bool), "claimed_until": _claimed, **_WHERE},
         {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural, "unwatched": _natural},

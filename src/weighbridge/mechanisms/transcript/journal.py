@@ -35,12 +35,17 @@ class Journal:
 
     The file appears with its whole first line: a kill leaves no segment that says nothing.
 
+    Attributes:
+        head: the head after the newest line.
+        written_bytes: bytes appended so far.
+
     Raises:
         InputError: the segment exists already.
     """
 
     def __init__(self, path: Path, first: Mapping[str, Any]) -> None:
         self.head = _START
+        self.written_bytes = 0
         part = path.with_name(f".{path.name}.part")
         self._descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self.append(first)
@@ -58,6 +63,7 @@ class Journal:
         while left:  # a full disk takes a part of a line before it refuses the rest
             left = left[os.write(self._descriptor, left) :]
         self.head = _advance(self.head, line)
+        self.written_bytes += len(line)
         return self.head
 
     def close(self) -> None:
@@ -74,7 +80,7 @@ class Event:
 
     @property
     def type(self) -> str:
-        """The event's type: segment, step, freeze or end."""
+        """The event's type: segment, step, anchor, freeze or end."""
         return str(self.data.get("type"))
 
 

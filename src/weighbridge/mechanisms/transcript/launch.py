@@ -150,7 +150,7 @@ class _Host:
         told, resume = self._prepared, self._settings.get("resume")
         before = None
         if told and not resume:
-            before = committed_before(Path(told["folder"]), told["run"], stride=self._watch.stride)
+            before = committed_before(Path(told["folder"]), told["run"], watch=self._watch)
         self._recording = ObservedRecording(
             self._program,
             self._watch,

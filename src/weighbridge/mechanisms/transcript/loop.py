@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -136,6 +137,8 @@ class LoopHooks:
         self._undo: list[Callable[[], Any]] = []
         self.iteration: Iteration | None = None
         self._fresh = True
+        self.reading_s = 0.0
+        """Seconds spent on digests of what the models were given."""
         self.updating = 0
         """Optimizers at work at this moment: their closures may run the model (L-BFGS)."""
 
@@ -207,7 +210,9 @@ class LoopHooks:
 
     def _forward(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
         if self.iteration is not None and module.training:
+            began = time.perf_counter()
             self.iteration.inputs += _digests([list(arguments), keywords])
+            self.reading_s += time.perf_counter() - began
 
     def _pre_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         self.updating += 1

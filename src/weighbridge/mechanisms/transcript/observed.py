@@ -8,13 +8,12 @@ Replay and resumption begin in the middle by walking the steps before as ghosts 
 """
 
 import sys
-import time
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from weighbridge.mechanisms.transcript.anchors import read_anchor, write_anchor
+from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.committing import signer_and_spool
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.draws import UPDATE, Points, digest_generators, note_draw
@@ -87,7 +86,6 @@ class ObservedRecording:
             committed,
             discovery=self._discovery,
             resumption=resumption,
-            anchor_every=self._watch.anchor_every,
             # Committed before the program began, and so before it imported anything.
             packages=describe_environment(packages_of(list(sys.modules)))["packages"] if early else {},
             system_random=self._system_random,
@@ -102,7 +100,15 @@ class ObservedRecording:
         opening, run, seed, resumption = find_resumption(folder, contents, tree, must_stand=MUST_STAND)
         signer, spool = signer_and_spool()
         committed = Committed(
-            folder=folder, run=run, seed=seed, key=opening.key, stride=self._watch.stride, signer=signer, spool=spool
+            folder=folder,
+            run=run,
+            seed=seed,
+            key=opening.key,
+            stride=self._watch.stride,
+            signer=signer,
+            spool=spool,
+            anchor_every=self._watch.anchor_every or None,
+            strict=self._watch.strict,
         )
         subjects = self._discovery.close()
         same_beginning(folder, opening, capture(subjects, step=0, gradients=subjects.carried(())))
@@ -200,13 +206,12 @@ class _Recorder(Recorder):
         *,
         discovery: Discovery,
         resumption: Resumption | None,
-        anchor_every: int,
         packages: dict[str, list[str]],
         system_random: Callable[[], int],
     ) -> None:
         super().__init__(committed, steps=None, discovery=discovery, resumption=resumption)
         self._late: list[weakref.ref[Any]] = []
-        self._every, self._packages, self._system_random = anchor_every, packages, system_random
+        self._packages, self._system_random = packages, system_random
         self._drawn: list[dict[str, str]] = []
 
     def note_optimizer(self, optimizer: Any) -> None:
@@ -245,23 +250,9 @@ class _Recorder(Recorder):
     def _after_update(self) -> None:
         super()._after_update()
         # Batches are fetched ahead, by one step at most in the loaders known: from here on as they were.
-        if self._every and any((self.step + ahead) % self._every == 0 for ahead in (1, 2)):
+        every = self._anchor_every
+        if every and any((self.step + ahead) % every == 0 for ahead in (1, 2)):
             self.met(UPDATE)
-
-    def _keep_state(self) -> None:
-        if not self._every or self.step % self._every:
-            return
-        began = time.monotonic()
-        state = self._capture()
-        name = f"state-{self._segment:04d}-{self.step:07d}.safetensors"
-        path = self.folder / "anchors" / name
-        write_anchor(path, state)
-        self._costs.anchoring += time.monotonic() - began
-        self._costs.anchors += 1
-        self._costs.anchor_bytes += path.stat().st_size
-        event = {"type": "anchor", "step": self.step, "state": self._digest(state), "anchor": name, **self._where()}
-        self._journal.append(event)
-        self._sign({"state": event["state"], "step": self.step})
 
 
 class ObservedReplay(Replayer):

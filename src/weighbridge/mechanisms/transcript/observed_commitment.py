@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import InputError
+from weighbridge.mechanisms.transcript.anchor_plan import planned
 from weighbridge.mechanisms.transcript.commitment import Opening, salt_for
 from weighbridge.mechanisms.transcript.committing import commit, seed_of, signer_and_spool
 from weighbridge.mechanisms.transcript.data_files import DataFiles
@@ -35,7 +36,6 @@ def observed_contents(program: Program, watch: Watch) -> tuple[dict[str, Any], C
         InputError: code or data cannot be read, or the whole is too large.
     """
     tree = CodeTree.read(program.code, without=[watch.store])
-    anchors = {"anchor_every": watch.anchor_every} if watch.anchor_every else {}
     contents: dict[str, Any] = {
         "data": DataFiles.read(watch.data).describe(),
         "code": {"digest": tree.digest.hex(), "root": str(tree.root)},
@@ -47,7 +47,13 @@ def observed_contents(program: Program, watch: Watch) -> tuple[dict[str, Any], C
             "module": program.module,
             "variables": {name: os.environ[name] for name in watch.variables if name in os.environ},
         },
-        "loop": {"mode": "observed", "steps": None, "batch_size": None, "stride": watch.stride, **anchors},
+        "loop": {
+            "mode": "observed",
+            "steps": None,
+            "batch_size": None,
+            "stride": watch.stride,
+            **planned(watch.anchor_every or None),
+        },
     }
     if (size := len(canonical(contents))) > CONTENTS_LIMIT_BYTES:
         mend = "name fewer files with --data: pack them, or name only those that the program reads"
@@ -70,7 +76,15 @@ def commit_observed(program: Program, watch: Watch) -> Committed:
     folder, run, seed = commit(watch.store, payload, opening, signer, spool)
     tree.write(folder / "code")
     return Committed(
-        folder=folder, run=run, seed=seed, key=opening.key, stride=watch.stride, signer=signer, spool=spool
+        folder=folder,
+        run=run,
+        seed=seed,
+        key=opening.key,
+        stride=watch.stride,
+        signer=signer,
+        spool=spool,
+        anchor_every=watch.anchor_every or None,
+        strict=watch.strict,
     )
 
 
@@ -91,14 +105,24 @@ def reopen(folder: Path) -> dict[str, Any]:
     return {"launch": launch, "seed": seed_of(folder, run, opening).hex()}
 
 
-def committed_before(folder: Path, run: str, *, stride: int) -> Callable[[], Committed]:
+def committed_before(folder: Path, run: str, *, watch: Watch) -> Callable[[], Committed]:
     """Returns what opens a commitment that was made before the program began."""
 
     def opened() -> Committed:
         opening = Opening.read(folder / "opening.json")
         signer, spool = signer_and_spool()
         seed = seed_of(folder, run, opening)
-        return Committed(folder=folder, run=run, seed=seed, key=opening.key, stride=stride, signer=signer, spool=spool)
+        return Committed(
+            folder=folder,
+            run=run,
+            seed=seed,
+            key=opening.key,
+            stride=watch.stride,
+            signer=signer,
+            spool=spool,
+            anchor_every=watch.anchor_every or None,
+            strict=watch.strict,
+        )
 
     return opened
 

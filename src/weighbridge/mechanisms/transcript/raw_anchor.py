@@ -7,8 +7,9 @@ anybody's, so the header is believed only as far as it describes this very file.
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,15 +18,14 @@ from blake3 import blake3
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.files import open_regular
-from weighbridge.mechanisms.transcript.encoding import canonical, framed
+from weighbridge.mechanisms.transcript.encoding import canonical, digest_leaves, digest_plain, framed
 
-__all__ = ["RawAnchor", "RawTensor", "TensorDifference", "first_difference"]
+__all__ = ["FORMATS", "RawAnchor", "RawTensor", "TensorDifference", "first_difference", "tensors_of"]
 
-_DOMAIN = b"weighbridge/state/1"
 _PLAIN = "weighbridge.plain"
 _HEADER_LIMIT_BYTES = 100_000_000
 _CHUNK_BYTES = 1 << 22
-_FORMATS: Mapping[str, tuple[str, int]] = {
+FORMATS: Mapping[str, tuple[str, int]] = {
     "BOOL": ("torch.bool", 1),
     "U8": ("torch.uint8", 1),
     "I8": ("torch.int8", 1),
@@ -58,11 +58,11 @@ class RawTensor:
     @property
     def width(self) -> int:
         """Bytes of an element."""
-        return _FORMATS[self.format][1]
+        return FORMATS[self.format][1]
 
     def __str__(self) -> str:
         shape = "×".join(map(str, self.shape)) or "scalar"
-        return f"{_FORMATS[self.format][0].removeprefix('torch.')}, {shape}"
+        return f"{FORMATS[self.format][0].removeprefix('torch.')}, {shape}"
 
 
 @dataclass(frozen=True)
@@ -72,28 +72,36 @@ class RawAnchor:
     path: Path
     tensors: Mapping[str, RawTensor]
     plain: Mapping[str, Any]
+    _held: object = field(default=None, repr=False, compare=False)
+    """Where the file lies, if only for this reader."""
 
     @classmethod
     def read(cls, path: Path) -> "RawAnchor":
-        """Reads the header.
+        """Reads the header; an anchor kept as a delta is first written out, into a file that goes with the reader.
 
         Raises:
             EvidenceError: the file is missing, no plain file, or no anchor.
+            MissingToolError: it is a delta, and zstandard is not installed.
         """
+        from weighbridge.mechanisms.transcript import anchor_delta
+
+        held = None
+        if anchor_delta.is_delta(path):
+            held = tempfile.TemporaryDirectory(prefix="weighbridge-anchor-")
+            path = anchor_delta.unpacked(path, Path(held.name))
         try:
             with open_regular(path) as file:
                 size = os.fstat(file.fileno()).st_size
-                length = int.from_bytes(file.read(8), "little")
-                if not 2 <= length <= min(_HEADER_LIMIT_BYTES, size - 8):
-                    raise ValueError("its header does not fit")
-                header = json.loads(file.read(length))
+                header, begin = _header(file, size)
             plain = json.loads(header.pop("__metadata__")[_PLAIN])
-            tensors = dict(_tensors(header, 8 + length, size))
+            tensors = dict(_tensors(header, begin, size))
             if not isinstance(plain, dict):
                 raise TypeError("its plain data are no mapping")
+            if tensors.keys() & plain.keys():
+                raise ValueError("a name is both a tensor's and a plain value's")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise EvidenceError(f"is not a readable anchor ({error})", where=path) from error
-        return cls(path, tensors, plain)
+        return cls(path, tensors, plain, held)
 
     def chunks(self, tensor: RawTensor) -> Iterator[bytes]:
         """Yields a tensor's bytes.
@@ -113,16 +121,14 @@ class RawAnchor:
 
     def digest(self, salt: bytes) -> str:
         """Returns the state's salted digest, hex: the same as that of the tensors in memory (``state.digest``)."""
-        whole = blake3(_DOMAIN, key=salt)
-        for name in sorted(self.tensors):
-            tensor = self.tensors[name]
-            hasher = blake3(framed(canonical([_FORMATS[tensor.format][0], list(tensor.shape)])))
-            for chunk in self.chunks(tensor):
-                hasher.update(chunk)
-            whole.update(framed(name.encode()))
-            whole.update(hasher.digest())
-        whole.update(framed(canonical(self.plain)))
-        return whole.hexdigest()
+        leaves = {name: digest_plain(value) for name, value in self.plain.items()}
+        return digest_leaves(leaves | {name: self._leaf(tensor) for name, tensor in self.tensors.items()}, salt).hex()
+
+    def _leaf(self, tensor: RawTensor) -> bytes:
+        hasher = blake3(framed(canonical([FORMATS[tensor.format][0], list(tensor.shape)])))
+        for chunk in self.chunks(tensor):
+            hasher.update(chunk)
+        return hasher.digest()
 
     def _opened(self) -> BinaryIO:
         try:
@@ -131,13 +137,35 @@ class RawAnchor:
             raise EvidenceError(f"cannot be read ({error.strerror})", where=self.path) from error
 
 
+def tensors_of(file: BinaryIO, *, size: int) -> dict[str, RawTensor]:
+    """Returns the tensors of a file of ``size`` bytes, in its order, from its beginning alone.
+
+    Raises:
+        ValueError: its header is malformed; so do KeyError, TypeError, AttributeError and RecursionError say.
+    """
+    header, begin = _header(file, size)
+    header.pop("__metadata__", None)
+    return dict(_tensors(header, begin, size))
+
+
+def _header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
+    """Returns the JSON header, and where the tensors begin."""
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(_HEADER_LIMIT_BYTES, size - 8):
+        raise ValueError("its header does not fit")
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise TypeError("its header is no mapping")
+    return header, 8 + length
+
+
 def _tensors(header: Mapping[str, Any], begin: int, size: int) -> Iterator[tuple[str, RawTensor]]:
     """Yields what the header lists, in the file's order, without a gap from ``begin`` to the file's end."""
     listed = sorted(header.items(), key=lambda item: (item[1]["data_offsets"], item[0]))
     place = begin
     for name, entry in listed:
         shape, (start, end) = entry["shape"], entry["data_offsets"]
-        if entry["dtype"] not in _FORMATS or not all(type(n) is int and 0 <= n < 1 << 63 for n in (*shape, start, end)):
+        if entry["dtype"] not in FORMATS or not all(type(n) is int and 0 <= n < 1 << 63 for n in (*shape, start, end)):
             raise ValueError(f"{name!r:.80} is malformed")
         tensor = RawTensor(entry["dtype"], tuple(shape), begin + start, end - start)
         if tensor.start != place or tensor.bytes != math.prod(shape) * tensor.width:

@@ -10,6 +10,7 @@ from weighbridge.evidence.limits import LIMITS
 from weighbridge.evidence.receipt import verify_receipt
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import LogKey
+from weighbridge.mechanisms.transcript.anchor_plan import anchor_due
 from weighbridge.mechanisms.transcript.commitment import PROGRESS
 from weighbridge.mechanisms.transcript.journal import Segment
 from weighbridge.mechanisms.transcript.transcript import Transcript, state_step
@@ -39,7 +40,7 @@ def check_journal(transcript: Transcript) -> list[Finding]:
        that the journal claims was signed, but for the last before a crash (``journal``).
     3. Segments continue one another from anchored states (``segments``).
     4. Steps follow each other without a gap, with a digest at every stride; what was trained twice came out the
-       same; no record is claimed twice (``steps``).
+       same; every anchor of the plan is there, and no other; no record is claimed twice (``steps``).
     5. The last segment says that it ended (``complete``).
     """
     return [
@@ -177,7 +178,11 @@ def _sequence(transcript: Transcript, number: int, segment: Segment) -> Iterator
     """Yields what is wrong with the order of a segment's events."""
     planned = transcript.planned
     step = int(segment.events[0].data.get("step", 0))
+    due = False
     for event in segment.events[1:]:
+        if due != (event.type == "anchor"):
+            yield f"the state at step {step} is anchored where the plan has none, or not anchored where it has one"
+        due = event.type == "step" and anchor_due(step + 1, every=transcript.anchor_every, steps=planned)
         if event.data["step"] != step:
             yield f"segment {number} speaks of step {event.data['step']} where step {step} is due"
             return

@@ -4,29 +4,34 @@ Recording reads and never writes: it draws from no generator of the program, reo
 the training. What it costs is printed when the loop ends.
 
 It is strict until the first step: what cannot be recorded is refused before anything is trained. From then on it
-never stops the training: where it fails (a full disk, say) it says so once, loudly, and the transcript ends there,
-unfinished, which a verifier sees.
+never stops the training, unless that was asked for: where it fails (a full disk, say) it says so once, loudly, and the
+transcript ends there, unfinished, which a verifier sees.
 """
 
 import atexit
 import contextlib
 import os
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from weighbridge.mechanisms.transcript.anchors import layout_of, write_anchor
+from weighbridge.errors import WeighbridgeError
+from weighbridge.mechanisms.transcript.anchor_plan import anchor_due
+from weighbridge.mechanisms.transcript.anchor_writer import AnchorWriter
+from weighbridge.mechanisms.transcript.anchors import layout_of
 from weighbridge.mechanisms.transcript.commitment import salt_for
+from weighbridge.mechanisms.transcript.costs import Costs, tell
 from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.encoding import digest_leaves
 from weighbridge.mechanisms.transcript.handover import Handover
 from weighbridge.mechanisms.transcript.journal import Journal
+from weighbridge.mechanisms.transcript.leaves import LeafFile, leaf_path
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
-from weighbridge.mechanisms.transcript.recorder_parts import Committed, Costs, Resumption
+from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters, restore
 
 __all__ = ["Recorder"]
@@ -50,6 +55,7 @@ class Recorder:
         self.folder, self.run, self.steps = committed.folder, committed.run, steps
         self.step = resumption.step if resumption else 0
         self._key, self._stride = committed.key, committed.stride
+        self._anchor_every, self._strict = committed.anchor_every, committed.strict
         self._discovery, self._resumption = discovery, resumption
         self._segment = resumption.segment if resumption else 0
         self._handover = Handover(committed.folder, run=committed.run, signer=committed.signer, spool=committed.spool)
@@ -57,6 +63,7 @@ class Recorder:
         self._board = NoticeBoard(Path(notice) if notice else None)
         self._chip = os.environ.get("WEIGHBRIDGE_CHIP", "")
         self._costs = Costs()
+        self._writer = AnchorWriter()
         self._iteration: Iteration | None = None
         self._gradients: dict[str, torch.Tensor] = {}
         self._updating = False
@@ -65,6 +72,8 @@ class Recorder:
         self._used: Any = None
         self._subjects: Subjects
         self._journal: Journal
+        self._leaves: LeafFile | None = None
+        self._unwritten: tuple[int, Mapping[str, bytes]] | None = None
         self._hooks: LoopHooks
         self._process = os.getpid()
         self._state = "new"  # new, open, failed, closed
@@ -87,7 +96,9 @@ class Recorder:
 
     def begin_step(self) -> None:
         """Marks the start of a step: the state is at rest, and what the step depends on has not been touched."""
+        began = time.perf_counter()
         self._hooks.iteration = self._iteration = Iteration(self._subjects, self._gradients)
+        self._costs.watching += time.perf_counter() - began
 
     def end_step(self, batch: Any) -> None:
         """Marks the end of a step: the state is at rest again.
@@ -136,9 +147,6 @@ class Recorder:
         """Returns what the last event says besides."""
         return {}
 
-    def _keep_state(self) -> None:
-        """Anchors the state between two steps, if it is time."""
-
     def _places_of_data(self) -> list[list[Any]]:
         """Returns name, address and bytes of the committed data that lies in this process's own memory."""
         return []
@@ -147,15 +155,19 @@ class Recorder:
         """Does recording's work in the loop; what fails there must not stop the training."""
         if self._state != "open":
             return
+        began = time.perf_counter()
         try:
             work()
-        except Exception as error:  # whatever it is: training goes on
+        except Exception as error:  # whatever it is: training goes on, unless the user wants it otherwise
             self._state = "failed"
-            print(
-                f"weighbridge: RECORDING STOPPED after step {self.step}: {type(error).__name__}: {error}. The training"
-                f" goes on; the transcript in {self.folder} ends here, unfinished",
-                file=sys.stderr,
-            )
+            words = f"RECORDING STOPPED after step {self.step}: {type(error).__name__}: {error}"
+            if self._strict:
+                raise WeighbridgeError(
+                    f"{words}. The training stops too: strict was chosen", where=self.folder
+                ) from error
+            tell(f"{words}. The training goes on; the transcript in {self.folder} ends here, unfinished")
+        finally:
+            self._costs.watching += time.perf_counter() - began
 
     # --- segments
 
@@ -164,15 +176,11 @@ class Recorder:
         if resumption:
             restore(self._subjects, resumption.state)
         elif self._subjects.follows_losses:
-            print(
-                "weighbridge: a schedule follows the losses, so this run can be replayed from its seed only, and not"
-                " resumed",
-                file=sys.stderr,
-            )
+            tell("a schedule follows the losses, so this run can be replayed from its seed only, and not resumed")
         self._gradients = self._subjects.carried(())
         state = self._capture()
         first = f"state-{self._segment:04d}-{self.step:07d}.safetensors"
-        write_anchor(self.folder / "anchors" / first, state)
+        self._write_anchor(first, state, in_place=True)
         event = {
             "type": "segment",
             "segment": self._segment,
@@ -201,7 +209,11 @@ class Recorder:
         if notice is not None:
             event["startup_until"] = notice.sequence
             self._claimed = notice.sequence
-        self._journal = Journal(self.folder / f"journal-{self._segment:04d}.jsonl", event)
+        path = self.folder / f"journal-{self._segment:04d}.jsonl"
+        self._journal = Journal(path, event)
+        self._leaves = LeafFile(leaf_path(path))
+        if self._unwritten is not None:
+            self._leaves.append(*self._unwritten)
         self._sign({"state": event["state"], "step": self.step})
 
     def finish(self) -> None:
@@ -212,10 +224,16 @@ class Recorder:
         iteration, self._iteration = self._iteration, None
         self._hooks.remove()
         atexit.unregister(self.finish)
-        self._guarded(lambda: self._close_segment(iteration))
-        self._state = "closed"
-        with contextlib.suppress(OSError):
-            self._journal.close()
+        try:
+            self._guarded(lambda: self._close_segment(iteration))
+        finally:
+            self._state = "closed"
+            with contextlib.suppress(Exception):
+                self._writer.close()
+            with contextlib.suppress(OSError):
+                self._journal.close()
+                if self._leaves is not None:
+                    self._leaves.close()
 
     def _close_segment(self, left: Iteration | None) -> None:
         if left is None:
@@ -235,9 +253,10 @@ class Recorder:
         if state is not None:
             event["anchor"] = f"state-{self._segment:04d}-{self.step:07d}-end.safetensors"
             event["state"] = self._digest(state)
-            write_anchor(self.folder / "anchors" / event["anchor"], state)
+            self._write_anchor(event["anchor"], state, in_place=True)
         else:
             event["left_inside_step"] = self.step
+        self._writer.close()  # a run has not ended before its anchors are there
         self._journal.append(event | self._where())
         public = {"step": self.step, "finished": event["finished"]}
         self._sign(public | ({"state": event["state"]} if state is not None else {}))
@@ -245,19 +264,16 @@ class Recorder:
         self._report(left_inside=state is None)
 
     def _report(self, *, left_inside: bool) -> None:
-        costs, took = self._costs, time.monotonic() - self._costs.began
-        spent = costs.hashing + costs.anchoring
-        print(
-            f"weighbridge: {self.step} steps recorded in {self.folder}; recording took {spent:.2f} s of {took:.1f} s"
-            f" ({costs.hashing:.2f} s hashing, {costs.anchors} anchors of"
-            f" {costs.anchor_bytes / max(1, costs.anchors) / 1e6:.1f} MB in {costs.anchoring:.2f} s)",
-            file=sys.stderr,
-        )
+        costs, leaves = self._costs, self._leaves
+        costs.written_bytes = self._writer.written_bytes + self._journal.written_bytes
+        costs.written_bytes += leaves.written_bytes if leaves is not None else 0
+        for sentence in costs.sentences(self._writer, reading=self._hooks.reading_s):
+            tell(sentence)
+        tell(f"{self.step} steps recorded in {self.folder}")
         if left_inside:
-            print(
-                f"weighbridge: the loop was left inside step {self.step}, after its update: that step is no part of the"
-                " transcript, and its weights follow from nothing recorded",
-                file=sys.stderr,
+            tell(
+                f"the loop was left inside step {self.step}, after its update: that step is no part of the transcript,"
+                " and its weights follow from nothing recorded"
             )
 
     # --- one step
@@ -299,12 +315,22 @@ class Recorder:
             event["hyperparameters"] = self._hyperparameters = used
         self._gradients = self._subjects.carried(iteration.updated)
         strided = self.step % self._stride == 0
+        due = anchor_due(self.step, every=self._anchor_every, steps=self.steps)
+        state = self._capture() if strided or due else None
+        digest = self._digest(state) if state is not None else ""
         if strided:
-            event["state"] = self._digest(self._capture())
+            event["state"] = digest
         self._journal.append(event)
+        self._costs.steps += 1
         if strided:
-            self._sign({"state": event["state"], "step": self.step})
-        self._keep_state()
+            self._sign({"state": digest, "step": self.step})
+        if due and state is not None:
+            name = f"plan-{self._segment:04d}-{self.step:07d}.safetensors"
+            self._write_anchor(name, state, in_place=self._board.watched)
+            place = {"step": self.step, "state": digest, "anchor": name, **self._where()}
+            self._journal.append({"type": "anchor", **place})
+            self._sign({"state": digest, "step": self.step})
+        self._writer.check()
         foreign = iteration.updates == 0 and iteration.weights_changed
         if foreign:
             self._say_foreign()
@@ -318,10 +344,9 @@ class Recorder:
 
     def _say_foreign(self) -> None:
         if not self._said_foreign:
-            print(
-                "weighbridge: weights change outside any torch optimizer built since start; what such an update keeps"
-                " between steps is not recorded, so replay may be possible from the seed only",
-                file=sys.stderr,
+            tell(
+                "weights change outside any torch optimizer built since start; what such an update keeps between steps"
+                " is not recorded, so replay may be possible from the seed only"
             )
         self._said_foreign = True
 
@@ -329,13 +354,8 @@ class Recorder:
 
     def _claim(self, sequence: int, step: int, phase: str, state: TrainingState) -> None:
         """Anchors the state in which a freeze found the memory, and names the record."""
-        began = time.monotonic()
         name = f"freeze-{self._segment:04d}-{sequence:06d}.safetensors"
-        path = self.folder / "anchors" / name
-        write_anchor(path, state)
-        self._costs.anchoring += time.monotonic() - began
-        self._costs.anchors += 1
-        self._costs.anchor_bytes += path.stat().st_size
+        self._write_anchor(name, state, in_place=True)
         digest = self._digest(state)
         notice = self._board.newest
         assert notice is not None
@@ -360,11 +380,20 @@ class Recorder:
     def _capture(self) -> TrainingState:
         return capture(self._subjects, step=self.step, gradients=self._gradients)
 
+    def _write_anchor(self, name: str, state: TrainingState, *, in_place: bool) -> None:
+        self._writer.write(self.folder / "anchors" / name, state, in_place=in_place)
+
     def _digest(self, state: TrainingState) -> str:
-        began = time.monotonic()
-        digest = state.digest(salt_for(self._key, f"state/{state.plain['step']}")).hex()
-        self._costs.hashing += time.monotonic() - began
-        return digest
+        """Returns a state's salted digest, hex; the leaves of which it is made are kept beside the journal."""
+        began = time.perf_counter()
+        step, leaves = state.plain["step"], state.leaves()
+        self._costs.hashing += time.perf_counter() - began
+        self._costs.hashed_bytes += state.nbytes
+        if self._leaves is not None:
+            self._leaves.append(step, leaves)
+        else:
+            self._unwritten = step, leaves
+        return digest_leaves(leaves, salt_for(self._key, f"state/{step}")).hex()
 
     def _where(self) -> dict[str, Any]:
         return {

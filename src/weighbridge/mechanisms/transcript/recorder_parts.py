@@ -1,14 +1,13 @@
-"""What a recording starts from, and what it cost: a committed run, a place to resume at, seconds and bytes."""
+"""What a recording starts from: a committed run, or a place to resume at."""
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from weighbridge.evidence.keys import Signer
 from weighbridge.evidence.spool import SpoolClient
 from weighbridge.mechanisms.transcript.state import TrainingState
 
-__all__ = ["Committed", "Costs", "Resumption"]
+__all__ = ["Committed", "Resumption"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +22,8 @@ class Committed:
         stride: steps between committed digests of the full state.
         signer: the operator's key; without it nothing is signed.
         spool: the log's spool; without it nothing is handed over.
+        anchor_every: steps between anchors by plan; None for none.
+        strict: whether a recording that fails ends the training.
     """
 
     folder: Path
@@ -32,6 +33,8 @@ class Committed:
     stride: int
     signer: Signer | None
     spool: SpoolClient | None
+    anchor_every: int | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,3 @@ class Resumption:
     state: TrainingState
     lost_steps: int
     environment: tuple[str, ...] = ()
-
-
-@dataclass
-class Costs:
-    """Seconds and bytes that recording took, by part."""
-
-    hashing: float = 0.0
-    anchoring: float = 0.0
-    anchors: int = 0
-    anchor_bytes: int = 0
-    began: float = field(default_factory=time.monotonic)

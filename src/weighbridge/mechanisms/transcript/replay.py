@@ -21,6 +21,7 @@ from typing import Any
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
+from weighbridge.mechanisms.transcript.anchor_delta import is_delta, unpacked
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.data_files import DataFiles
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
@@ -186,6 +187,7 @@ def replay(
         # A program with a loop of its own writes what it likes (checkpoints, say) beside its code: into a copy.
         program = Bind(work / "code", place_inside(contents["code"]["root"], "code.root"), writable=transcript.observed)
         directory = place_inside(contents["program"]["directory"], "program.directory")
+        anchors = [Bind(_plain(bind.host, work), bind.place) for bind in anchors]
         interpreter = interpreter_binds()
         for place, is_file in [
             (directory, False),
@@ -265,6 +267,14 @@ def _anchors(transcript: Transcript, legs: Sequence[Leg]) -> list[Bind]:
             raise EvidenceError("is not the state that was committed", where=leg.anchor)
         binds.append(Bind(transcript.folder / "anchors" / leg.anchor, Path(_INSIDE / "anchors" / leg.anchor)))
     return binds
+
+
+def _plain(anchor: Path, work: Path) -> Path:
+    """Returns a plain file of an anchor, for the sandbox, which has no other: written into ``work`` if need be."""
+    if not is_delta(anchor):
+        return anchor
+    (folder := work / "plain" / anchor.stem).mkdir(parents=True)
+    return unpacked(anchor, folder)
 
 
 def _parent_bind(named: Mapping[str, Any] | None, anchor: Path | None) -> list[Bind]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import InputError
+from weighbridge.mechanisms.transcript.anchor_plan import anchor_interval, planned
 from weighbridge.mechanisms.transcript.commitment import Opening
 from weighbridge.mechanisms.transcript.committing import commit, signer_and_spool
 from weighbridge.mechanisms.transcript.data import Dataset
@@ -35,6 +36,8 @@ def start(
     steps: int | None = None,
     batch_size: int | None = None,
     stride: int = 10,
+    anchor_every: int | None = None,
+    strict: bool = False,
     code: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
     flop_per_step: float | None = None,
@@ -58,6 +61,11 @@ def start(
         steps: steps to take; default ``config["steps"]``.
         batch_size: items a step; default ``config["batch_size"]``.
         stride: steps between committed digests of the full state.
+        anchor_every: steps between anchors (whole states written to disk, at which verification can begin); 0 for none
+            but those at the ends and after freezes. Default: one with every tenth digest, at least 100 steps apart and
+            at most 32 in a run.
+        strict: whether a recording that fails later (a full disk, say) ends the training; else it is said aloud, and
+            the training goes on unrecorded.
         code: folder of the program's own files; default the main script's folder.
         store: folder for transcripts; default ``$WEIGHBRIDGE_RUNS`` or ``weighbridge-runs``.
         flop_per_step: the operator's declaration, in FLOP; the verifier counts for itself.
@@ -87,6 +95,10 @@ def start(
         return Replaying.from_plan(Path(plan), data=dataset, config=plain, steps=steps, batch_size=batch_size)
     if stride < 1:
         raise InputError("must be at least 1", where="stride")
+    resume = resume or os.environ.get("WEIGHBRIDGE_RESUME")
+    every = anchor_interval(anchor_every, steps=steps, stride=stride)
+    if resume and anchor_every is None:  # as it was committed, whatever was chosen then
+        every = Opening.read(Path(resume) / "opening.json").contents["loop"].get("anchor_every")
 
     if not dataset.paths:
         print(
@@ -94,7 +106,6 @@ def start(
             " again; else give start the paths of .npy files",
             file=sys.stderr,
         )
-    resume = resume or os.environ.get("WEIGHBRIDGE_RESUME")
     base = Path(store or os.environ.get("WEIGHBRIDGE_RUNS") or "weighbridge-runs")
     folder = Path(code) if code is not None else _program_folder()
     tree = CodeTree.read(folder, without=[base, *([Path(resume).parent] if resume else [])])
@@ -104,7 +115,7 @@ def start(
         "config": plain,
         "environment": describe_environment(),
         "program": {"arguments": _arguments(tree), "directory": str(Path.cwd())},
-        "loop": {"steps": steps, "batch_size": batch_size, "stride": stride},
+        "loop": {"steps": steps, "batch_size": batch_size, "stride": stride, **planned(every)},
     }
     begins = Parent.of(Path(parent)) if parent is not None else None
     if begins is not None:
@@ -129,7 +140,17 @@ def start(
         run_folder, run, seed = commit(base, payload, opening, signer, spool)
         tree.write(run_folder / "code")
     recording = Recording(
-        Committed(folder=run_folder, run=run, seed=seed, key=opening.key, stride=stride, signer=signer, spool=spool),
+        Committed(
+            folder=run_folder,
+            run=run,
+            seed=seed,
+            key=opening.key,
+            stride=stride,
+            signer=signer,
+            spool=spool,
+            anchor_every=every,
+            strict=strict,
+        ),
         steps=steps,
         batch_size=batch_size,
         data=dataset,

@@ -10,6 +10,7 @@ its own variables.
 """
 
 import math
+import os
 import random
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,13 +24,14 @@ from torch import Tensor, nn
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.commitment import generator_seeds
-from weighbridge.mechanisms.transcript.encoding import canonical, framed
+from weighbridge.mechanisms.transcript.encoding import canonical, digest_leaves, digest_plain, framed
 
 __all__ = [
     "Subjects",
     "TrainingState",
     "capture",
     "digest_tensor",
+    "digest_tensors",
     "generator_states",
     "hyperparameters",
     "restore",
@@ -37,7 +39,8 @@ __all__ = [
     "tensor_bytes",
 ]
 
-_DOMAIN = b"weighbridge/state/1"
+_PROCESS = os.getpid()
+_PARALLEL_BYTES = 1 << 20
 _MOST_STEPS = 1 << 40
 
 
@@ -96,17 +99,35 @@ class TrainingState:
     tensors: Mapping[str, Tensor]
     plain: Mapping[str, Any]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+    def copy(self) -> "TrainingState":
+        """Returns the state as it stands, in memory of its own on the CPU."""
+        tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.tensors.items()}
+        return TrainingState(tensors, dict(self.plain))
+
+    def leaves(self) -> dict[str, bytes]:
+        """Returns the digest of every tensor and plain value by name (32 bytes each): what :meth:`digest` is made of.
+
+        They are not salted, so they stay with the operator.
+
+        Raises:
+            EvidenceError: a name is both a tensor's and a plain value's, so that one would hide the other.
+        """
+        if twice := self.tensors.keys() & self.plain.keys():
+            raise EvidenceError("names both a tensor and a plain value", where="state", field=min(twice)[:200])
+        plain = {name: digest_plain(value) for name, value in self.plain.items()}
+        return digest_tensors(self.tensors) | plain
+
     def digest(self, salt: bytes) -> bytes:
         """Returns the salted digest of the full state (32 bytes): a hiding commitment to it.
 
         Each tensor is bound with its name, format and shape; plain data as canonical JSON. ``salt`` is 32 bytes.
         """
-        whole = blake3(_DOMAIN, key=salt)
-        for name in sorted(self.tensors):
-            whole.update(framed(name.encode()))
-            whole.update(digest_tensor(self.tensors[name]))
-        whole.update(framed(canonical(self.plain)))
-        return whole.digest()
+        return digest_leaves(self.leaves(), salt)
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
@@ -119,10 +140,25 @@ def digest_tensor(tensor: Tensor, *, key: bytes | None = None) -> bytes:
     """Returns BLAKE3 over format, shape and raw bytes (never a printed form, which abbreviates)."""
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
-    header = canonical([str(tensor.dtype), list(tensor.shape)])
-    hasher = blake3(framed(header), key=key) if key is not None else blake3(framed(header))
-    hasher.update(tensor_bytes(tensor))
+    data = tensor_bytes(tensor)
+    threads = blake3.AUTO if len(data) >= _PARALLEL_BYTES and _may_use_threads() else 1
+    header = framed(canonical([str(tensor.dtype), list(tensor.shape)]))
+    hasher = blake3(header, max_threads=threads) if key is None else blake3(header, key=key, max_threads=threads)
+    hasher.update(data)
     return hasher.digest()
+
+
+def _may_use_threads() -> bool:
+    """Returns whether the program itself computes with several threads, in a process that has BLAKE3's.
+
+    A fork has none of its parent's threads, and would wait for them for ever.
+    """
+    return os.getpid() == _PROCESS and torch.get_num_threads() > 1
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """Returns :func:`digest_tensor` of each, by name."""
+    return {name: digest_tensor(tensor) for name, tensor in tensors.items()}
 
 
 def hyperparameters(subjects: Subjects) -> dict[str, list[dict[str, Any]]]:

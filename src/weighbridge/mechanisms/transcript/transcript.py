@@ -170,6 +170,12 @@ class Transcript:
         return int(self.contents["loop"]["stride"])
 
     @property
+    def anchor_every(self) -> int | None:
+        """Steps between anchors by plan; None where none were committed to."""
+        every = self.contents["loop"].get("anchor_every")
+        return None if every is None else int(every)
+
+    @property
     def observed(self) -> bool:
         """Whether the run was recorded by what was seen of it: its loop and its order of data are its own."""
         return bool(self.contents["loop"].get("mode") == "observed")
