@@ -5,12 +5,12 @@ Cheap checks on everything, dear ones on a draw. The steps, in their order:
 1. Open: signatures, the opening, the code tree; what does not open has failed, and nothing else is looked at.
 2. Read: journal, environment, receipts, the log (:mod:`.reading`).
 3. Rebuild the state before step 1 from the seed (:func:`.verify.check_initial_state`).
-4. Draw segments, and replay them in a sandbox (:mod:`.drawn_segments`, :mod:`.replay`).
+4. Draw segments within a budget (:mod:`.selection`), and replay them in a sandbox (:mod:`.replay`).
 5. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
+from weighbridge.mechanisms.transcript.selection import Selection, select_replays
+from weighbridge.mechanisms.transcript.spending import Account, Budget
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import (
     check_environment,
@@ -41,11 +42,12 @@ class Request:
     """What a verifier has at hand, and what it is willing to spend.
 
     Attributes:
-        seed: seed of the draw (bytes).
+        seed: seed of the draw (bytes), known to nobody before the transcript was handed over.
         roots: whom to trust; without them no signature is checked.
         logged: statements of the log, verified; None if no log is at hand.
-        segments: segments to replay; None for all.
-        budget: steps to replay at most; None for no limit.
+        segments: segments to replay at most; None for all.
+        budget: steps to replay at most, or a share of the run's compute; None for no limit.
+        suspicion: how suspect a segment is, by its first step; raises no stated chance, and lowers it at most by half.
         data: training data as handed over, if not at its committed path.
         parent: transcript of the run with whose final weights this one began.
         core: processor to replay on.
@@ -55,7 +57,8 @@ class Request:
     roots: TrustRoots | None = None
     logged: Sequence[Statement] | None = None
     segments: int | None = None
-    budget: int | None = None
+    budget: Budget | None = None
+    suspicion: Mapping[int, float] = field(default_factory=dict)
     data: Path | None = None
     parent: Path | None = None
     core: int | None = None
@@ -70,12 +73,16 @@ class Verification:
         segments: segments that the run has.
         drawn: stretches replayed, first and last step of each.
         findings: every check made, passed or not, and each that could not be made.
+        selection: how they were drawn, and what that was worth; None where nothing could be opened.
+        account: what was spent.
     """
 
     run: str
     segments: int
     drawn: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
+    selection: Selection | None = None
+    account: Account | None = None
 
     @property
     def steps(self) -> int:
@@ -89,6 +96,8 @@ class Verification:
             "segments": self.segments,
             "drawn": [list(stretch) for stretch in self.drawn],
             "steps": self.steps,
+            **(self.selection.as_dict() if self.selection is not None else {}),
+            **({"spent": self.account.as_dict()} if self.account is not None else {}),
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -118,21 +127,28 @@ class _Verifier:
     def __init__(self, transcript: Transcript, request: Request, tell: Callable[[str], None]) -> None:
         self._transcript, self._request, self._tell = transcript, request, tell
         self._findings: list[Finding] = []
+        self._account = Account.of(transcript)
+        self._selection: Selection | None = None
 
     def verify(self) -> Verification:
         """Makes every check."""
         every: list[Leg] = []
         chosen: list[Leg] = []
         try:
-            self._read()
+            with self._account.timed("reading"):
+                self._read()
             parent = self._parent()
             every = segments_of(self._transcript)
-            self._initial(parent)
-            chosen = self._draw(every)
+            with self._account.timed("initial state"):
+                self._initial(parent)
+            self._account.starts_s = self._account.entries["initial state"]
+            selection = self._selection = self._draw(every)
+            chosen = selection.draw.legs
             if chosen:
-                self._replay(chosen, parent)
-            if not all(leg in chosen for leg in every):
-                self._note_share(chosen, every)
+                with self._account.timed("replay"):
+                    self._replay(chosen, parent)
+            if not selection.whole:
+                self._findings.append(selection.finding(self._transcript))
         except EvidenceError as error:
             self._note("open", Outcome.FAIL, f"the transcript cannot be opened: {error}")
         return Verification(
@@ -140,6 +156,8 @@ class _Verifier:
             segments=len(every),
             drawn=tuple((leg.start, leg.until) for leg in chosen),
             findings=tuple(self._findings),
+            selection=self._selection,
+            account=self._account,
         )
 
     def _note(self, check: str, outcome: Outcome, reason: str) -> None:
@@ -174,9 +192,17 @@ class _Verifier:
             self._tell("rebuilding the initial state from the seed …")
         self._findings.append(check_initial_state(self._transcript, core=self._request.core, parent=parent))
 
-    def _draw(self, every: Sequence[Leg]) -> list[Leg]:
+    def _draw(self, every: Sequence[Leg]) -> Selection:
         request = self._request
-        return draw_segments(every, request.segments, request.budget, request.seed, digests=self._transcript.digests)
+        return select_replays(
+            self._transcript,
+            every,
+            seed=request.seed,
+            segments=request.segments,
+            budget=request.budget,
+            account=self._account,
+            suspicion=request.suspicion,
+        )
 
     def _replay(self, legs: Sequence[Leg], parent: Path | None) -> None:
         plan = plan_segments(self._transcript, legs)
@@ -196,21 +222,6 @@ class _Verifier:
             self._note("replay", Outcome.FAIL, f"the run could not be replayed: {error}")
         except WeighbridgeError as error:
             self._note("replay", Outcome.INCONCLUSIVE, f"the run cannot be replayed here: {error}")
-
-    def _note_share(self, chosen: Sequence[Leg], every: Sequence[Leg]) -> None:
-        whole = sum(leg in every for leg in chosen)
-        steps = sum(leg.until - leg.start for leg in chosen)
-        self._findings.append(
-            Finding(
-                check="transcript.replay-share",
-                subject=self._transcript.run,
-                outcome=Outcome.INCONCLUSIVE,
-                reason=f"{whole} of {len(every)} segments ({steps} of {self._transcript.reached} steps) were replayed;"
-                f" one forged segment is missed with chance {1 - whole / len(every):.1%}",
-                figure=whole / len(every),
-                unit="share",
-            )
-        )
 
 
 def _fault(check: str, subject: str, outcome: Outcome, reason: str) -> Finding:
