@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from weighbridge.cage import _parents, caged
 from weighbridge.errors import InputError, MissingToolError
 from weighbridge.sandbox import Bind, IsolatedResult, Sandbox, interpreter_binds, is_place, run_isolated
 
@@ -200,3 +201,123 @@ def test_without_its_tools_nothing_runs(out: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(InputError, match="does not exist"):
         monkeypatch.undo()
         run_isolated(["/bin/true"], Sandbox(binds=(Bind(out / "absent"),)))
+
+
+# --- all its processes together
+
+
+def test_many_processes_are_stopped_within_seconds(out: Path) -> None:
+    program = """
+import os, time
+for _ in range(200):
+    try:
+        if os.fork() == 0:
+            time.sleep(30)
+    except OSError:
+        time.sleep(1)
+"""
+    began = time.monotonic()
+    result = isolated(program, out, threads=60)
+    assert time.monotonic() - began < 10 and result.returncode != 0
+    assert result.ending == "was stopped because it had more than 60 threads"
+
+
+def test_threads_count_as_processes_do(out: Path) -> None:
+    program = "import threading, time\nfor _ in range(200): threading.Thread(target=time.sleep, args=(30,)).start()"
+    assert isolated(program, out, threads=50).exceeded == "it had more than 50 threads"
+    assert not isolated(program.replace("200", "20").replace("30", "0.2"), out, threads=50).exceeded
+
+
+def test_memory_is_limited_over_all_processes(out: Path) -> None:
+    """Each holds less than it may; together they hold more."""
+    program = """
+import os, time
+for _ in range(8):
+    if os.fork() == 0:
+        held = bytearray(os.urandom(1 << 20)) * 40
+        time.sleep(30)
+        os._exit(0)
+time.sleep(30)
+"""
+    result = isolated(program, out, memory_bytes=1 << 30, resident_bytes=160 << 20)
+    assert result.exceeded.startswith("its processes held ") and result.wall_seconds < 10
+
+
+def test_memory_that_processes_share_counts_once(out: Path) -> None:
+    program = """
+import os, time
+held = bytearray(os.urandom(1 << 20)) * 100
+for _ in range(6):
+    if os.fork() == 0:
+        time.sleep(0.5)
+        os._exit(0)
+for _ in range(6):
+    os.wait()
+print("done")
+"""
+    result = isolated(program, out, memory_bytes=1 << 30, resident_bytes=220 << 20)
+    assert (result.exceeded, result.output.strip()) == ("", "done")
+
+
+def test_no_room_in_devices(out: Path) -> None:
+    program = """
+import os
+for place in ("/dev/hole", "/dev/pts/hole", "/dev/shm/hole"):
+    try:
+        with open(place, "wb") as file:
+            for _ in range(40):
+                file.write(bytes(1 << 20))
+        print(place, "took 40 MiB")
+    except OSError as error:
+        print(place, error.strerror)
+open("/dev/null", "w").write("x")
+"""
+    words = isolated(program, out, scratch_bytes=8 << 20).output.splitlines()
+    assert words[0] == "/dev/hole Read-only file system"
+    assert words[2] == "/dev/shm/hole No space left on device" and len(words) == 3
+
+
+def test_a_machine_that_runs_short_stops_it(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import weighbridge.sandbox as module
+
+    monkeypatch.setattr(module, "_LEAST_AVAILABLE_BYTES", 1 << 60)
+    result = isolated("import time; time.sleep(30)", out)
+    assert "of memory left" in result.exceeded and result.wall_seconds < 10
+
+
+CAGED = next(iter(_parents()), None) is not None and os.geteuid() == 0
+
+
+@pytest.mark.skipif(not CAGED, reason="no control group can be made here")
+def test_a_bomb_of_short_lived_processes_meets_the_kernel(out: Path) -> None:
+    """Processes that are gone before anybody can look at them: a watch from outside loses that race."""
+    sandbox = Sandbox(
+        binds=(*interpreter_binds(), Bind(out, INSIDE / "out", writable=True)),
+        environment={"PATH": "/usr/bin:/bin"},
+        working_directory=INSIDE / "out",
+        seconds=20.0,
+        threads=60,
+    )
+    result = run_isolated(["/bin/sh", "-c", "b(){ b|b& b; }; b"], sandbox)
+    assert result.exceeded == "it had more than 60 threads" and result.wall_seconds < 10
+
+
+@pytest.mark.skipif(not CAGED, reason="no control group can be made here")
+def test_its_control_group_is_gone_when_it_ends(out: Path) -> None:
+    before = [sorted(parent.glob("weighbridge-*")) for parent, _ in _parents()]
+    left = next(iter(_parents()))[0] / "weighbridge-999999999-dead"  # its maker was killed
+    left.mkdir()
+    with caged(threads=40, memory_bytes=1 << 30) as cage:
+        assert cage.group is not None and (cage.group / "pids.max").read_text() == "40\n"
+    assert isolated("pass", out).returncode == 0
+    assert [sorted(parent.glob("weighbridge-*")) for parent, _ in _parents()] == before
+
+
+def test_without_a_control_group_it_is_watched(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import weighbridge.cage as module
+
+    monkeypatch.setattr(module, "_parents", lambda: iter(()))
+    with caged(threads=40, memory_bytes=1 << 30) as cage:
+        assert cage.group is None and cage.command(["x"]) == ["x"] and cage.refused() == ""
+    program = "import threading, time\nfor _ in range(200): threading.Thread(target=time.sleep, args=(30,)).start()"
+    assert isolated(program, out, threads=50).exceeded == "it had more than 50 threads"

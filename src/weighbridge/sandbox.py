@@ -3,9 +3,14 @@
 Built on bubblewrap (Linux only). The command is the first process of a process namespace of its own: when it ends,
 the kernel ends everything that it started before anybody is told, so what it wrote lies still when it is read.
 
-What it does not stop: a kernel exploit, code that burns its whole time limit, and code that starts processes until
-the machine has no memory left (limits on memory hold for each process). Verify strangers' runs inside a container or
-a virtual machine with a memory limit.
+Threads and memory of all its processes together are limited by a control group where one can be made
+(:mod:`weighbridge.cage`), threads by the kernel's limit on a user's processes where the caller is not root. Both are
+also watched from outside, twenty to a hundred times a second: it is stopped where they exceed their limit or the
+machine itself runs short. A program that starts processes as fast as it can outruns the watch alone.
+
+What it does not stop: a kernel exploit, and code that burns its whole time limit. Memory that no process maps (files in
+memory, shared segments) is seen only as the machine runs short. Verify strangers' runs inside a container or a virtual
+machine with a memory limit.
 """
 
 import contextlib
@@ -24,9 +29,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from weighbridge.cage import Cage, caged
 from weighbridge.errors import InputError, MissingToolError
+from weighbridge.processes import available_bytes, children_of, cpu_seconds_of, resident_bytes, tree_of
 
-__all__ = ["Bind", "IsolatedResult", "Sandbox", "cpu_seconds_of", "interpreter_binds", "is_place", "run_isolated"]
+__all__ = ["Bind", "IsolatedResult", "Sandbox", "interpreter_binds", "is_place", "run_isolated"]
+
+_PAUSE_S = 0.05
+"""Between two looks at memory where the kernel keeps threads within their limit."""
+
+_LEAST_AVAILABLE_BYTES = 256 << 20
+"""Below this the kernel begins to end processes of its own choice, the verifier's among them."""
 
 _RESERVED = tuple(PurePosixPath(path) for path in ("/proc", "/dev"))
 
@@ -59,10 +72,12 @@ class Sandbox:
         working_directory: where it starts, inside.
         seconds: wall-clock limit.
         memory_bytes: address-space limit of each process.
+        resident_bytes: most memory that all its processes hold together.
+        threads: most threads that all its processes have together.
         file_bytes: largest file that it may write.
         written_bytes: most that it may write into all writable binds together.
         written_files: most files and folders that it may make there.
-        scratch_bytes: size of its private ``/tmp``, which lies in memory.
+        scratch_bytes: size of its private ``/tmp``, and of its ``/dev/shm``: both lie in memory.
         core: the one processor it is pinned to, or None.
     """
 
@@ -71,6 +86,8 @@ class Sandbox:
     working_directory: Path = Path("/tmp")  # noqa: S108 - a private tmpfs inside
     seconds: float = 600.0
     memory_bytes: int = 32 << 30
+    resident_bytes: int = 32 << 30
+    threads: int = 4096
     file_bytes: int = 8 << 30
     written_bytes: int = 16 << 30
     written_files: int = 10_000
@@ -92,10 +109,14 @@ class IsolatedResult:
     wall_seconds: float
     timed_out: bool
     overflowed: bool = False
+    exceeded: str = ""
+    """What it took too much of, if it was stopped for that: threads or memory."""
 
     @property
     def ending(self) -> str:
         """How it ended, in words."""
+        if self.exceeded:
+            return f"was stopped because {self.exceeded}"
         if self.timed_out:
             return "was stopped at the time limit"
         if self.overflowed:
@@ -144,26 +165,6 @@ def is_place(path: str) -> bool:
     return plain and ".." not in pure.parts and path.isprintable() and not reserved
 
 
-def cpu_seconds_of(pid: int) -> float:
-    """Returns CPU seconds of a process, its living descendants, and those that they waited for; 0 once it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        children = _children(pid)
-    except (OSError, ValueError):
-        return 0.0
-    own = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-    return own + sum(cpu_seconds_of(child) for child in children)
-
-
-def _children(pid: int) -> list[int]:
-    """Returns the children of every thread of a process."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
 def run_isolated(
     command: Sequence[str], sandbox: Sandbox, *, observer: Callable[[int], None] | None = None
 ) -> IsolatedResult:
@@ -180,11 +181,18 @@ def run_isolated(
         InputError: a bind's path does not exist, or nothing may be shown at its place.
     """
     arguments = _arguments(command, sandbox)
+    with caged(threads=sandbox.threads, memory_bytes=sandbox.resident_bytes) as cage:
+        return _run(cage, arguments, sandbox, observer)
+
+
+def _run(
+    cage: Cage, arguments: Sequence[str], sandbox: Sandbox, observer: Callable[[int], None] | None
+) -> IsolatedResult:
     writable = [bind.host for bind in sandbox.binds if bind.writable]
     began = time.monotonic()
     with _pinned(sandbox.core):
         process = subprocess.Popen(
-            arguments,
+            cage.command(arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -195,6 +203,8 @@ def run_isolated(
     tail.start()
     stopped: float | None = None
     timed_out = overflowed = False
+    exceeded = ""
+    looked = 0.0
     cpu_seconds = 0.0
     while True:
         cpu_seconds = max(cpu_seconds, cpu_seconds_of(process.pid))
@@ -207,7 +217,9 @@ def run_isolated(
         if stopped is None:
             timed_out = now - began > sandbox.seconds
             overflowed = not timed_out and _written(writable, sandbox.written_files) > sandbox.written_bytes
-            if timed_out or overflowed:
+            if cage.group is None or now - looked > _PAUSE_S:
+                exceeded, looked = cage.refused() or _exceeded(process.pid, sandbox), now
+            if timed_out or overflowed or exceeded:
                 stopped = now
                 _kill_inner(process.pid)
         elif now - stopped > 2.0:
@@ -225,7 +237,21 @@ def run_isolated(
         wall_seconds=time.monotonic() - began,
         timed_out=timed_out,
         overflowed=overflowed,
+        exceeded=exceeded or cage.refused(),
     )
+
+
+def _exceeded(outer: int, sandbox: Sandbox) -> str:
+    """Returns what all processes together took too much of, in words; nothing if they did not."""
+    pids, threads = tree_of(outer, most=sandbox.threads)
+    if threads > sandbox.threads:
+        return f"it had more than {sandbox.threads} threads"
+    if (held := resident_bytes(pids, limit=sandbox.resident_bytes)) > sandbox.resident_bytes:
+        return f"its processes held {held} bytes of memory together, more than {sandbox.resident_bytes}"
+    available = available_bytes()
+    if available is not None and available < _LEAST_AVAILABLE_BYTES:
+        return f"the machine had {available} bytes of memory left"
+    return ""
 
 
 def _arguments(command: Sequence[str], sandbox: Sandbox) -> list[str]:
@@ -256,13 +282,17 @@ def _arguments(command: Sequence[str], sandbox: Sandbox) -> list[str]:
     arguments += ["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--as-pid-1"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
-    arguments += ["--size", str(sandbox.scratch_bytes), "--tmpfs", "/tmp"]  # noqa: S108
+    for place in ("/dev/shm", "/tmp"):  # noqa: S108
+        arguments += ["--size", str(sandbox.scratch_bytes), "--tmpfs", place]
+    arguments += ["--remount-ro", "/dev"]  # a tmpfs too, of half the machine's memory
     for bind in sorted(sandbox.binds, key=lambda bind: len(bind.place.parts)):
         arguments += bind.arguments()
     for name, value in sandbox.environment.items():
         arguments += ["--setenv", name, value]
     directory = str(sandbox.working_directory)
-    return [*arguments, "--dir", directory, "--chdir", directory, "--", *command]
+    # The limit holds inside the namespace alone. For root the kernel keeps none.
+    own = [] if os.geteuid() == 0 else [limiter, f"--nproc={sandbox.threads}"]
+    return [*arguments, "--dir", directory, "--chdir", directory, "--", *own, *command]
 
 
 @contextlib.contextmanager
@@ -302,6 +332,6 @@ def _written(folders: Sequence[Path], most_files: int) -> int:
 def _kill_inner(outer: int) -> None:
     """Kills the first process inside: with it the kernel ends all the others."""
     with contextlib.suppress(OSError):
-        for child in _children(outer):
+        for child in children_of(outer):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)

@@ -106,9 +106,10 @@ EXPECTED = {
     "weighbridge transcript pack": "RUN --json",
     "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",
     "weighbridge transcript show": "RUN --roots --json",
-    "weighbridge transcript verify": (
-        "RUN --roots --log --segments --budget --seed --data --parent --core --from-the-beginning --json"
-    ),
+    "weighbridge transcript answer": "RUN --questions --roots --wait --data --json",
+    "weighbridge transcript bisect": "RUN --roots --steps --questions --wait --data --json",
+    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core "
+    "--from-the-beginning --workers --json",
 }
 
 

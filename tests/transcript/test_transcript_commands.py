@@ -11,7 +11,6 @@ from typer.testing import CliRunner, Result
 from weighbridge.app.main import build
 from weighbridge.errors import WeighbridgeError
 from weighbridge.evidence.findings import Outcome
-from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
 from weighbridge.mechanisms.transcript.plans import plan_freezes, plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
@@ -80,7 +79,10 @@ def test_a_draw_is_made_again_by_its_seed_and_replays_from_anchors(rich: Ended) 
     assert len(printed["drawn"]) == 2
     assert found["replay"] == "pass" and found["replay-share"] == "inconclusive"
     share = next(f for f in printed["findings"] if f["check"] == "transcript.replay-share")
-    assert share["figure"] == 0.4 and "missed with chance 60.0%" in share["reason"]
+    assert share["figure"] == 0.4 and "missed with chance 60.0%, wherever it lies" in share["reason"]
+    assert printed["draw"]["inclusion"] == 0.4 and printed["seed_chosen_by"] == "whoever gave --seed"
+    chances = {power["forgery"]: power["chance"] for power in printed["power"]}
+    assert chances["one forged step"] == 0.4 and chances["2 forged segments of 5"] == pytest.approx(0.7)
 
 
 def test_a_budget_bounds_the_steps(rich: Ended) -> None:
@@ -89,20 +91,26 @@ def test_a_budget_bounds_the_steps(rich: Ended) -> None:
     assert status == 3
     assert 0 < printed["steps"] <= 6
     assert found["replay"] == "pass"
+    assert printed["seed_chosen_by"] == "the system, after the run was handed over"
 
 
-def test_the_draw_is_uniform_and_long_segments_cannot_hide() -> None:
-    legs = [Leg(0, 100), *(Leg(100 + n, 101 + n) for n in range(9))]
-    firsts = [draw_segments(legs, 1, None, n.to_bytes(4, "big"))[0].start for n in range(2_000)]
-    counts = [firsts.count(leg.start) for leg in legs]
-    assert all(150 < count < 250 for count in counts)
-    assert draw_segments(legs, None, None, b"") == legs
-    assert draw_segments(legs, 0, None, b"") == [] == draw_segments(legs, None, 0, b"")
-    # A long one that is drawn is cut at a committed digest, not passed over.
-    drawn = [draw_segments(legs, None, 10, n.to_bytes(4, "big"), digests=range(0, 110, 5)) for n in range(200)]
-    assert all(sum(leg.until - leg.start for leg in chosen) <= 10 for chosen in drawn)
-    assert any(leg.start == 0 and leg.until in (5, 10) for chosen in drawn for leg in chosen)
-    assert not any(leg.until == 100 for chosen in drawn for leg in chosen)
+def test_a_share_too_small_for_anything_says_what_would_do(rich: Ended) -> None:
+    """Starting the program alone costs more than this short run: nothing is replayed, and nothing is claimed."""
+    status, printed, found = verified(rich.run, "--roots", rich.project.world.roots_folder, "--budget", "1%")
+    assert status == 3 and printed["steps"] == 0 and "replay" not in found
+    share = next(f for f in printed["findings"] if f["check"] == "transcript.replay-share")
+    assert share["figure"] == 0 and "the smallest useful budget is" in share["reason"]
+    assert printed["draw"]["smallest_budget"] > 20  # steps: more than it has
+    assert printed["spent"]["cpu_s"]["initial state"] > 0
+    chances = {power["forgery"]: power["chance"] for power in printed["power"]}
+    assert chances["stolen weights, or a splice, at the first boundary"] == 1 and chances["one forged step"] == 0
+
+
+def test_a_draw_of_a_part_prints_its_power_and_its_price(rich: Ended) -> None:
+    with without_sandbox(rich.project.world):
+        result = command("verify", rich.run, "--roots", rich.project.world.roots_folder, "--segments", 2)
+    for words in ("chance to catch", "at its worst", "CPU time spent", "fresh from the system"):
+        assert words in result.stdout
 
 
 def test_anchors_that_stayed_with_the_operator_start_no_segment(rich: Ended) -> None:

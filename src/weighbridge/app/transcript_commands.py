@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from weighbridge.app import (
+    transcript_bisect_commands,
     transcript_cost_commands,
     transcript_diff_commands,
     transcript_export_commands,
@@ -23,6 +24,7 @@ transcript_query_commands.mount(app)
 transcript_diff_commands.mount(app)
 transcript_export_commands.mount(app)
 transcript_cost_commands.mount(app)
+transcript_bisect_commands.mount(app)
 
 Run = Annotated[Path, typer.Argument(help="The run's folder.")]
 Roots = Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")]

@@ -11,6 +11,7 @@ from weighbridge.app.console import print_json
 from weighbridge.app.output import exit_status, print_findings
 from weighbridge.errors import InputError
 from weighbridge.evidence.export import ExportedLog
+from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 
@@ -27,7 +28,13 @@ def verify(
     roots: Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")] = None,
     log: Annotated[Path | None, typer.Option(help="Exported log: it must hold no statement that is not shown.")] = None,
     segments: Annotated[int | None, typer.Option(help="Replay this many segments, drawn; default all.")] = None,
-    budget: Annotated[int | None, typer.Option(help="Replay at most this many steps.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Replay at most so many steps (200); or spend at most a share of the run's compute (0.01, 1%).",
+            metavar="STEPS|SHARE",
+        ),
+    ] = None,
     seed: Annotated[str | None, typer.Option(help="Seed of the draw, hex; default fresh from the system.")] = None,
     data: Annotated[
         Path | None,
@@ -46,20 +53,30 @@ def verify(
             help="Train all steps up to the last one drawn, where a program with a loop of its own would walk there.",
         ),
     ] = False,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="Replay each stretch by itself on workers: local:2, ray://HOST:PORT or ray:auto (needs Ray).",
+            metavar="WORKERS",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verifies a transcript: statements, journal, initial state, and replay of drawn segments in a sandbox.
 
-    Segments lie between anchored states; the first boundary is always rebuilt from the seed. Exits with 0 if all
+    Segments lie between anchored states; the first boundary is always rebuilt from the seed. With a budget, the chance
+    to catch each kind of forgery is printed, and what was spent. Exits with 0 if all
     holds, 1 if a check failed, 3 if one could not be made, 2 if the command itself cannot be followed.
 
-    Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --segments 5
+    Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --budget 1%
     """
+    from weighbridge.app.transcript_draw_print import print_draw
+    from weighbridge.mechanisms.transcript.spending import Budget
     from weighbridge.mechanisms.transcript.verification import Request, verify_run
+    from weighbridge.mechanisms.transcript.workers import Workers
 
-    for name, value in (("--segments", segments), ("--budget", budget)):
-        if value is not None and value < 0:
-            raise InputError("must not be negative", where=name)
+    if segments is not None and segments < 0:
+        raise InputError("must not be negative", where="--segments")
     drawn_by = _seed(seed)
     trusted = TrustRoots.load(roots) if roots is not None else None
     request = Request(
@@ -67,17 +84,22 @@ def verify(
         roots=trusted,
         logged=_logged(log, trusted) if log is not None else None,
         segments=segments,
-        budget=budget,
+        budget=Budget.parse(budget) if budget is not None else None,
         data=data,
         parent=parent,
         core=core,
         from_the_beginning=from_the_beginning,
+        workers=Workers.parse(workers) if workers is not None else None,
     )
     verification = verify_run(run, request, tell=_tell)
     if as_json:
-        print_json({"seed": drawn_by.hex(), **verification.as_dict()})
+        chosen_by = "the system, after the run was handed over" if seed is None else "whoever gave --seed"
+        print_json({"seed": drawn_by.hex(), "seed_chosen_by": chosen_by, **verification.as_dict()})
     else:
+        print_draw(verification, seed=drawn_by, given=seed is not None)
         print_findings(f"transcript {run}", verification.findings)
+        if any(f.check == "transcript.replay" and f.outcome is Outcome.FAIL for f in verification.findings):
+            typer.echo(f"down to one step and tensor: weighbridge transcript bisect {run}")
     raise typer.Exit(exit_status(verification.findings))
 
 

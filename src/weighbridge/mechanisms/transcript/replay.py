@@ -217,6 +217,7 @@ def replay(
                 working_directory=directory,
                 seconds=max(seconds, _recorded_seconds(transcript)),
                 memory_bytes=allowance.memory_bytes,
+                resident_bytes=allowance.memory_bytes,
                 file_bytes=allowance.file_bytes,
                 written_bytes=allowance.written_bytes + (_OWN_BYTES if transcript.observed else 0),
                 written_files=allowance.written_files + (_OWN_FILES if transcript.observed else 0),

@@ -6,12 +6,13 @@ Cheap checks on everything, dear ones on a draw. The steps, in their order:
 2. Read: journal, environment, receipts, the log (:mod:`.reading`).
 3. Rebuild the state before step 1 from the seed (:func:`.verify.check_initial_state`), and once more from a seed of the
    verifier's own (:mod:`.second_seed`).
-4. Draw segments, and replay them in a sandbox (:mod:`.drawn_segments`, :mod:`.replay`).
+4. Draw segments within a budget (:mod:`.selection`), and replay them in a sandbox (:mod:`.replay`).
 5. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
+from weighbridge.mechanisms.transcript.fan_out import replay_on
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
-from weighbridge.mechanisms.transcript.replay import replay, walks
+from weighbridge.mechanisms.transcript.replay import Replay, replay, walks
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.second_seed import check_second_seed
+from weighbridge.mechanisms.transcript.selection import Selection, select_replays
+from weighbridge.mechanisms.transcript.spending import Account, Budget
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import (
     AFTER_A_WALK,
@@ -35,6 +38,7 @@ from weighbridge.mechanisms.transcript.verify import (
     check_receipts,
     compare_replay,
 )
+from weighbridge.mechanisms.transcript.workers import Workers
 
 __all__ = ["Request", "Verification", "verify_run"]
 
@@ -44,27 +48,31 @@ class Request:
     """What a verifier has at hand, and what it is willing to spend.
 
     Attributes:
-        seed: seed of the draw (bytes).
+        seed: seed of the draw (bytes), known to nobody before the transcript was handed over.
         roots: whom to trust; without them no signature is checked.
         logged: statements of the log, verified; None if no log is at hand.
-        segments: segments to replay; None for all.
-        budget: steps to replay at most; None for no limit.
+        segments: segments to replay at most; None for all.
+        budget: steps to replay at most, or a share of the run's compute; None for no limit.
+        suspicion: how suspect a segment is, by its first step; raises no stated chance, and lowers it at most by half.
         data: training data as handed over, if not at its committed path.
         parent: transcript of the run with whose final weights this one began.
         core: processor to replay on.
         from_the_beginning: replay a program with a loop of its own from its beginning to the last segment drawn, in
             place of walking to each without training.
+        workers: where to replay each stretch by itself; None for one process here that walks them all.
     """
 
     seed: bytes
     roots: TrustRoots | None = None
     logged: Sequence[Statement] | None = None
     segments: int | None = None
-    budget: int | None = None
+    budget: Budget | None = None
+    suspicion: Mapping[int, float] = field(default_factory=dict)
     data: Path | None = None
     parent: Path | None = None
     core: int | None = None
     from_the_beginning: bool = False
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +84,16 @@ class Verification:
         segments: segments that the run has.
         drawn: stretches replayed, first and last step of each.
         findings: every check made, passed or not, and each that could not be made.
+        selection: how they were drawn, and what that was worth; None where nothing could be opened.
+        account: what was spent.
     """
 
     run: str
     segments: int
     drawn: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
+    selection: Selection | None = None
+    account: Account | None = None
 
     @property
     def steps(self) -> int:
@@ -95,6 +107,8 @@ class Verification:
             "segments": self.segments,
             "drawn": [list(stretch) for stretch in self.drawn],
             "steps": self.steps,
+            **(self.selection.as_dict() if self.selection is not None else {}),
+            **({"spent": self.account.as_dict()} if self.account is not None else {}),
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -124,21 +138,28 @@ class _Verifier:
     def __init__(self, transcript: Transcript, request: Request, tell: Callable[[str], None]) -> None:
         self._transcript, self._request, self._tell = transcript, request, tell
         self._findings: list[Finding] = []
+        self._account = Account.of(transcript)
+        self._selection: Selection | None = None
 
     def verify(self) -> Verification:
         """Makes every check."""
         every: list[Leg] = []
         chosen: list[Leg] = []
         try:
-            self._read()
+            with self._account.timed("reading"):
+                self._read()
             parent = self._parent()
             every = segments_of(self._transcript)
-            self._initial(parent)
-            chosen = self._draw(every)
+            with self._account.timed("initial state"):
+                self._initial(parent)
+            self._account.starts_s = self._account.entries["initial state"]
+            selection = self._selection = self._draw(every)
+            chosen = selection.draw.legs
             if chosen:
-                self._replay(chosen, parent)
-            if not all(leg in chosen for leg in every):
-                self._note_share(chosen, every)
+                with self._account.timed("replay", children=not self._spread):
+                    self._replay(chosen, parent)
+            if not selection.whole:
+                self._findings.append(selection.finding(self._transcript))
         except EvidenceError as error:
             self._note("open", Outcome.FAIL, f"the transcript cannot be opened: {error}")
         return Verification(
@@ -146,6 +167,8 @@ class _Verifier:
             segments=len(every),
             drawn=tuple((leg.start, leg.until) for leg in chosen),
             findings=tuple(self._findings),
+            selection=self._selection,
+            account=self._account,
         )
 
     def _note(self, check: str, outcome: Outcome, reason: str) -> None:
@@ -185,47 +208,62 @@ class _Verifier:
             draw, core = self._request.seed, self._request.core
             self._findings.append(check_second_seed(self._transcript, draw=draw, core=core, parent=parent))
 
-    def _draw(self, every: Sequence[Leg]) -> list[Leg]:
+    def _draw(self, every: Sequence[Leg]) -> Selection:
         request = self._request
-        return draw_segments(every, request.segments, request.budget, request.seed, digests=self._transcript.digests)
+        return select_replays(
+            self._transcript,
+            every,
+            seed=request.seed,
+            segments=request.segments,
+            budget=request.budget,
+            account=self._account,
+            suspicion=request.suspicion,
+            each_starts=self._spread,
+        )
+
+    @property
+    def _spread(self) -> bool:
+        """Whether stretches are replayed each by itself: a program whose loop is its own has only one."""
+        return self._request.workers is not None and not self._transcript.observed
 
     def _replay(self, legs: Sequence[Leg], parent: Path | None) -> None:
-        plan = plan_segments(self._transcript, legs)
         if self._request.from_the_beginning:
-            plan = plan_segments(self._transcript, [Leg(0, plan.legs[-1].until)])
-        self._tell(f"replaying {plan.steps} steps in a sandbox …")
+            legs = [Leg(0, legs[-1].until)]
         try:
-            with replay(
-                self._transcript,
-                legs=plan.legs,
-                captures=plan.captures,
-                digests=plan.digests,
-                data=self._request.data,
-                parent=parent,
-                core=self._request.core,
-            ) as outcome:
+            with self._replayed(legs, parent) as outcome:
+                if self._spread:
+                    self._account.charge("replay", outcome.result.cpu_seconds)
                 self._findings += compare_replay(self._transcript, outcome)
         except EvidenceError as error:
-            if walks(self._transcript, plan.legs):
+            if walks(self._transcript, legs):
                 self._note("replay", Outcome.INCONCLUSIVE, f"the run could not be replayed: {error}. {AFTER_A_WALK}")
             else:
                 self._note("replay", Outcome.FAIL, f"the run could not be replayed: {error}")
         except WeighbridgeError as error:
             self._note("replay", Outcome.INCONCLUSIVE, f"the run cannot be replayed here: {error}")
 
-    def _note_share(self, chosen: Sequence[Leg], every: Sequence[Leg]) -> None:
-        whole = sum(leg in every for leg in chosen)
-        steps = sum(leg.until - leg.start for leg in chosen)
-        self._findings.append(
-            Finding(
-                check="transcript.replay-share",
-                subject=self._transcript.run,
-                outcome=Outcome.INCONCLUSIVE,
-                reason=f"{whole} of {len(every)} segments ({steps} of {self._transcript.reached} steps) were replayed;"
-                f" one forged segment is missed with chance {1 - whole / len(every):.1%}",
-                figure=whole / len(every),
-                unit="share",
+    def _replayed(self, legs: Sequence[Leg], parent: Path | None) -> AbstractContextManager[Replay]:
+        request, plan = self._request, plan_segments(self._transcript, legs)
+        self._tell(f"replaying {plan.steps} steps in a sandbox …")
+        if request.workers is not None and self._spread:
+            return replay_on(
+                request.workers,
+                self._transcript,
+                legs=legs,
+                digests=plan.digests,
+                roots=request.roots,
+                tell=self._tell,
+                data=request.data,
+                parent=parent,
             )
+        return replay(
+            self._transcript,
+            legs=plan.legs,
+            captures=plan.captures,
+            digests=plan.digests,
+            data=request.data,
+            parent=parent,
+            core=request.core,
         )
 
 

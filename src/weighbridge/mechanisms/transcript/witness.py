@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 
-from weighbridge.sandbox import cpu_seconds_of
+from weighbridge.processes import cpu_seconds_of
 
 __all__ = ["SHARE_TOLERANCE", "TOLERANCE_S", "Witness", "most_overstated"]
 
