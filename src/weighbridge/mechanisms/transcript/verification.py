@@ -5,8 +5,9 @@ Cheap checks on everything, dear ones on a draw. The steps, in their order:
 1. Open: signatures, the opening, the code tree; what does not open has failed, and nothing else is looked at.
 2. Read: journal, environment, receipts, the log (:mod:`.reading`).
 3. Rebuild the state before step 1 from the seed (:func:`.verify.check_initial_state`).
-4. Draw segments, and replay them in a sandbox (:mod:`.drawn_segments`, :mod:`.replay`).
-5. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
+4. Make the cheap checks on everything (:mod:`.light`), which raise suspicion where something looks odd.
+5. Draw segments, and replay them in a sandbox (:mod:`.drawn_segments`, :mod:`.replay`).
+6. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
+from weighbridge.mechanisms.transcript.light import LightCheck, LightChecks, light_checks
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import replay
@@ -128,10 +130,13 @@ class _Verifier:
             parent = self._parent()
             every = segments_of(self._transcript)
             self._initial(parent)
+            light = self._light(every)
             chosen = self._draw(every)
             if chosen:
                 self._replay(chosen, parent)
+            self._findings += light.findings
             if not all(leg in chosen for leg in every):
+                self._findings += light.unreplayed
                 self._note_share(chosen, every)
         except EvidenceError as error:
             self._note("open", Outcome.FAIL, f"the transcript cannot be opened: {error}")
@@ -173,6 +178,10 @@ class _Verifier:
         if not self._transcript.observed:  # its replay begins at the beginning, and compares the initial state too
             self._tell("rebuilding the initial state from the seed …")
         self._findings.append(check_initial_state(self._transcript, core=self._request.core, parent=parent))
+
+    def _light(self, every: Sequence[Leg]) -> LightChecks:
+        checks: list[LightCheck] = []
+        return light_checks(self._transcript, every, checks=checks)
 
     def _draw(self, every: Sequence[Leg]) -> list[Leg]:
         request = self._request
