@@ -19,12 +19,18 @@ from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.transcript.calibration import calibrate, judge_within
+from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop
 from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
+from weighbridge.mechanisms.transcript.initial_weights import check_initial_weights
 from weighbridge.mechanisms.transcript.light import LightCheck, LightChecks, light_checks
+from weighbridge.mechanisms.transcript.movement import check_movement
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
-from weighbridge.mechanisms.transcript.replay import replay
+from weighbridge.mechanisms.transcript.replay import Replay, replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
+from weighbridge.mechanisms.transcript.sweep import Sweep, Terms
+from weighbridge.mechanisms.transcript.traces import check_traces
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import (
     check_environment,
@@ -51,6 +57,9 @@ class Request:
         data: training data as handed over, if not at its committed path.
         parent: transcript of the run with whose final weights this one began.
         core: processor to replay on.
+        threads: threads to replay with in place of the recorded count.
+        calibrate: folder to keep repeats in; where arithmetic differs, replays are then judged within their tolerance.
+        sweep: share of the rows whose losses are looked at, where not every segment is replayed.
     """
 
     seed: bytes
@@ -61,6 +70,9 @@ class Request:
     data: Path | None = None
     parent: Path | None = None
     core: int | None = None
+    threads: int | None = None
+    calibrate: Path | None = None
+    sweep: float = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +142,10 @@ class _Verifier:
             parent = self._parent()
             every = segments_of(self._transcript)
             self._initial(parent)
-            light = self._light(every)
+            light = self._light(every, parent)
             chosen = self._draw(every)
             if chosen:
-                self._replay(chosen, parent)
+                self._replay(chosen, parent, every)
             self._findings += light.findings
             if not all(leg in chosen for leg in every):
                 self._findings += light.unreplayed
@@ -179,15 +191,20 @@ class _Verifier:
             self._tell("rebuilding the initial state from the seed …")
         self._findings.append(check_initial_state(self._transcript, core=self._request.core, parent=parent))
 
-    def _light(self, every: Sequence[Leg]) -> LightChecks:
-        checks: list[LightCheck] = []
+    def _light(self, every: Sequence[Leg], parent: Path | None) -> LightChecks:
+        request = self._request
+        checks: list[LightCheck] = [check_initial_weights, check_movement, check_traces]
+        if request.sweep > 0 and (request.segments is not None or request.budget is not None):
+            self._tell("sweeping over all segments with forward passes …")
+            terms = Terms(share=request.sweep, seed=request.seed, data=request.data, parent=parent, core=request.core)
+            checks.append(Sweep(terms))
         return light_checks(self._transcript, every, checks=checks)
 
     def _draw(self, every: Sequence[Leg]) -> list[Leg]:
         request = self._request
         return draw_segments(every, request.segments, request.budget, request.seed, digests=self._transcript.digests)
 
-    def _replay(self, legs: Sequence[Leg], parent: Path | None) -> None:
+    def _replay(self, legs: Sequence[Leg], parent: Path | None, every: Sequence[Leg]) -> None:
         plan = plan_segments(self._transcript, legs)
         self._tell(f"replaying {plan.steps} steps in a sandbox …")
         try:
@@ -199,12 +216,41 @@ class _Verifier:
                 data=self._request.data,
                 parent=parent,
                 core=self._request.core,
+                threads=self._request.threads,
+                count_flop=not self._transcript.observed,
             ) as outcome:
-                self._findings += compare_replay(self._transcript, outcome)
+                self._findings += self._compare(outcome, plan.legs, parent, every)
+                self._findings += check_declared_flop(self._transcript, outcome)
         except EvidenceError as error:
             self._note("replay", Outcome.FAIL, f"the run could not be replayed: {error}")
         except WeighbridgeError as error:
             self._note("replay", Outcome.INCONCLUSIVE, f"the run cannot be replayed here: {error}")
+
+    def _compare(
+        self, outcome: Replay, walked: Sequence[Leg], parent: Path | None, every: Sequence[Leg]
+    ) -> list[Finding]:
+        """Compares bit for bit; within a tolerance only where arithmetic differs and the verifier measured it."""
+        transcript, request = self._transcript, self._request
+        found = compare_replay(transcript, outcome)
+        differs = any(f.check == "transcript.replay-threads" for f in found)
+        differs = differs or check_environment(transcript).outcome is not Outcome.PASS
+        failed = any(f.check == "transcript.replay" and f.outcome is Outcome.FAIL for f in found)
+        if request.calibrate is None or not (differs and failed):
+            return found
+        self._tell("calibrating: replaying other segments in several configurations …")
+        calibration = calibrate(
+            transcript,
+            every,
+            walked,
+            threads=outcome.threads,
+            seed=request.seed,
+            evidence=request.calibrate,
+            data=request.data,
+            parent=parent,
+            core=request.core,
+        )
+        found = [finding for finding in found if finding.check != "transcript.replay"]
+        return found + judge_within(transcript, outcome, walked, calibration)
 
     def _note_share(self, chosen: Sequence[Leg], every: Sequence[Leg]) -> None:
         whole = sum(leg in every for leg in chosen)
