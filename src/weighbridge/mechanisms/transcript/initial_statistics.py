@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["ERROR", "InitialStatistics", "tensor_p_value", "test_initial_weights"]
+__all__ = ["ERROR", "InitialStatistics", "judge_initial_weights", "tensor_p_value"]
 
 ERROR: Final = 0.01
 """Chance that an honest model is doubted, at most."""
@@ -61,7 +61,7 @@ class InitialStatistics:
     doubted: tuple[str, ...]
 
 
-def test_initial_weights(tensors: Mapping[str, Tensor]) -> InitialStatistics:
+def judge_initial_weights(tensors: Mapping[str, Tensor]) -> InitialStatistics:
     """Tests tensors, by name, that are claimed to be a fresh start.
 
     Integer tensors and those of fewer than eight elements are counted as untested.

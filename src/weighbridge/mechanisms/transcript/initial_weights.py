@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Outcome
-from weighbridge.mechanisms.transcript.initial_statistics import ERROR, test_initial_weights
+from weighbridge.mechanisms.transcript.initial_statistics import ERROR, judge_initial_weights
 from weighbridge.mechanisms.transcript.light import LightChecks, segment_at
 from weighbridge.mechanisms.transcript.reading import transcript_finding
 from weighbridge.mechanisms.transcript.replay_plan import Leg
@@ -28,7 +28,7 @@ def check_initial_weights(transcript: Transcript, segments: Sequence[Leg]) -> Li
     except EvidenceError as error:
         reason = f"whether the first weights are a fresh start cannot be tested: {error}"
         return LightChecks(findings=(transcript_finding(transcript, "initial-weights", Outcome.INCONCLUSIVE, reason),))
-    found = test_initial_weights({name: t for name, t in state.tensors.items() if "/parameter/" in name})
+    found = judge_initial_weights({name: t for name, t in state.tensors.items() if "/parameter/" in name})
     if not found.tested:
         reason = f"none of its {found.untested} tensors is large enough to be told from trained weights"
         return LightChecks(findings=(transcript_finding(transcript, "initial-weights", Outcome.INCONCLUSIVE, reason),))

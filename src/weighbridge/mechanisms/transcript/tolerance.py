@@ -30,7 +30,7 @@ FEWEST: Final = 3
 
 EXPONENT: Final = 0.5
 WIDE: Final = 5e-4
-"""Bound, relative to the update, above which within it is no pass: a learning rate 0.1 % off moves weights by 1.0e-3."""
+"""Bound, relative to the update, above which within it is no pass: a learning rate 0.1 % off moves them by 1.0e-3."""
 
 GROUPS: Final = ("weights", "buffers", "optimizer", "losses")
 
