@@ -6,7 +6,7 @@ table 12: no abrupt jump in the norm of weight changes). Between anchors i and i
 ``d_i = |W_(i+1) - W_i|``. Training of n steps at learning rate r moves them by something between ``r sqrt(n)`` (noise)
 and ``r n`` (drift); a stretch's excess is ``ln(d_i / g_i)`` above that of its neighbours, with g the yardstick, of the
 two, that makes it smaller. It is a jump above ``max(ln 4, 6 deviations)``, the deviation being 1.4826 times the median
-absolute difference between neighbouring stretches: a schedule or a warm-up, which neighbours share, is none.
+absolute difference between neighbouring stretches by the yardstick that fits better: a schedule or a warm-up, which neighbours share, is none.
 
 The first stretch, in which honest runs move furthest, is held against the second alone, by the larger limit of
 ``ln 20``. An adversary who knows the limits stays below them: one who spreads a joint over m stretches moves m times
@@ -236,10 +236,10 @@ def _end(length: float) -> float:
 
 
 def _limits(stretches: Sequence[Stretch], lengths: Sequence[float]) -> list[float]:
-    spread = 0.0
+    spread = math.inf  # of the yardstick that fits better
     for logs in _logs(stretches, lengths):
         steps = sorted(abs(b - a) for a, b in pairwise(logs) if math.isfinite(a) and math.isfinite(b))
         if steps:
-            spread = max(spread, _OF_NORMAL * steps[len(steps) // 2])
-    usual = max(JUMP, DEVIATIONS * spread)
+            spread = min(spread, _OF_NORMAL * steps[len(steps) // 2])
+    usual = max(JUMP, DEVIATIONS * spread) if spread < math.inf else JUMP
     return [max(FIRST_JUMP, usual) if place == 0 else usual for place in range(len(stretches))]
