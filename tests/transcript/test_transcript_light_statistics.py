@@ -77,7 +77,7 @@ def test_trained_weights_are_told_from_a_start(start: str, steps: int) -> None:
         x = torch.randn(64, 32)
         loss = nn.functional.cross_entropy(model(x), (x @ teacher).argmax(1))
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     found = judge_initial_weights(dict(model.named_parameters()))
     assert found.p_value < (ERROR if steps == 200 else 1e-6) and found.doubted

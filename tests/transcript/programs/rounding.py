@@ -23,11 +23,12 @@ class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.mix, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        # A bias of the keys has no gradient but rounding, which AdamW would make whole steps of.
+        self.mix, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (t.unflatten(-1, (4, -1)).transpose(1, 2) for t in self.mix(self.first(x)).chunk(3, -1))
+        q, k, v = (t.view(*t.shape[:2], 4, -1).transpose(1, 2) for t in self.mix(self.first(x)).chunk(3, -1))
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         return x + self.down(functional.gelu(self.up(self.second(x))))
@@ -51,7 +52,8 @@ class Gpt(nn.Module):
         x = self.embed(rows[:, :-1]) + self.place(torch.arange(rows.shape[1] - 1))
         for block in self.blocks:
             x = block(x)
-        return functional.cross_entropy(self.head(x).flatten(0, 1), rows[:, 1:].flatten())
+        loss: Tensor = functional.cross_entropy(self.head(x).flatten(0, 1), rows[:, 1:].flatten())
+        return loss
 
 
 class Pictures(nn.Module):
@@ -67,7 +69,7 @@ class Pictures(nn.Module):
         self.head = nn.Linear(width, 64)
 
     def forward(self, rows: Tensor) -> Tensor:
-        x = rows[:, 1:].float().unflatten(1, (1, 16, -1)) / 64
+        x = rows[:, 1:].float().view(len(rows), 1, 16, -1) / 64
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = functional.relu(norm(layer(x)))
         return functional.cross_entropy(self.head(x.mean((2, 3))), rows[:, 0].long())
@@ -93,7 +95,7 @@ def main() -> None:
         if forged == "rate":
             with torch.no_grad():
                 for parameter, old in zip(model.parameters(), before, strict=True):
-                    parameter += 0.001 * (parameter - old)
+                    parameter.add_(0.001 * (parameter - old))
     print(json.dumps({"loss": float(loss)}))
 
 

@@ -6,7 +6,8 @@ table 12: no abrupt jump in the norm of weight changes). Between anchors i and i
 ``d_i = |W_(i+1) - W_i|``. Training of n steps at learning rate r moves them by something between ``r sqrt(n)`` (noise)
 and ``r n`` (drift); a stretch's excess is ``ln(d_i / g_i)`` above that of its neighbours, with g the yardstick, of the
 two, that makes it smaller. It is a jump above ``max(ln 4, 6 deviations)``, the deviation being 1.4826 times the median
-absolute difference between neighbouring stretches by the yardstick that fits better: a schedule or a warm-up, which neighbours share, is none.
+absolute difference between neighbouring stretches by the yardstick that fits better. A schedule or a warm-up, which
+neighbours share, is none.
 
 The first stretch, in which honest runs move furthest, is held against the second alone, by the larger limit of
 ``ln 20``. An adversary who knows the limits stays below them: one who spreads a joint over m stretches moves m times

@@ -7,6 +7,7 @@ over one by one; a program that needs whole batches (batch normalisation, say) g
 the points.
 """
 
+import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from weighbridge.errors import EvidenceError, WeighbridgeError
+import numpy as np
+import numpy.typing as npt
+
+from weighbridge.errors import EvidenceError, InputError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.data import order_of_epoch
 from weighbridge.mechanisms.transcript.light import LightChecks
 from weighbridge.mechanisms.transcript.memorisation import Memory, memory_of, odd_ones, pooled, share_left_out
 from weighbridge.mechanisms.transcript.reading import transcript_finding
-from weighbridge.mechanisms.transcript.replay import Replay, replay
+from weighbridge.mechanisms.transcript.replay import replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg, Probe
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
@@ -29,6 +33,12 @@ __all__ = ["Sweep", "Terms", "plan_sweep"]
 FEWEST: Final = 12
 MOST: Final = 2_000
 """Points of a stretch, and held-out points, that are looked at: fewer say nothing, more are not needed."""
+
+FEWEST_BATCHES: Final = 4
+"""The same where whole batches are the points."""
+
+MOST_ROWS: Final = 50_000_000
+"""Rows whose order is made outside the sandbox: sixteen bytes each."""
 
 FORWARD: Final = 1 / 3
 """Share of a step that a forward pass takes."""
@@ -127,14 +137,10 @@ class Sweep:
             return {
                 probe.step: {
                     rows: [float.fromhex(loss) for loss in losses]
-                    for rows, losses in zip(probe.rows, _said(outcome, probe.step), strict=True)
+                    for rows, losses in zip(probe.rows, outcome.probes[probe.step], strict=True)
                 }
                 for probe in plan.probes
             }
-
-
-def _said(outcome: Replay, step: int) -> Sequence[Sequence[str]]:
-    return outcome.probes[step]
 
 
 def plan_sweep(transcript: Transcript, segments: Sequence[Leg], terms: Terms, *, whole: bool) -> _Plan:
@@ -146,8 +152,7 @@ def plan_sweep(transcript: Transcript, segments: Sequence[Leg], terms: Terms, *,
         terms: how to sweep.
         whole: whether points are whole batches instead of rows.
     """
-    size = int(transcript.contents["loop"]["batch_size"])
-    items = min(int(array["shape"][0]) for array in transcript.contents["data"]["arrays"].values())
+    items, size = _sizes(transcript)
     anchors: dict[int, str | None] = {leg.start: leg.anchor for leg in segments}
     last = transcript.events[-1].data
     if last.get("type") == "end" and "anchor" in last and _at_hand(transcript, str(last["anchor"])):
@@ -180,23 +185,45 @@ def _points(transcript: Transcript, leg: Leg, items: int, size: int, terms: Term
     begin, end = leg.start * size, leg.until * size
     epoch = (end - 1) // items
     begin = max(begin, epoch * items)
-    trained = _positions(transcript.seed, items, begin, end)
-    rest = _positions(transcript.seed, items, end, (epoch + 1) * items)
-    if whole:
-        trained_points = [trained[i : i + size] for i in range(len(trained) % size, len(trained), size)]
-        rest_points = [rest[i : i + size] for i in range(0, len(rest) - size + 1, size)]
-    else:
-        trained_points, rest_points = [(row,) for row in trained], [(row,) for row in rest]
-    wanted = min(MOST, max(FEWEST, math.ceil(terms.share * len(trained_points))))
-    chosen = _drawn(trained_points, wanted, terms.seed, f"points/{leg.start}")
-    held_out = _drawn(rest_points, wanted, terms.seed, f"held-out/{leg.start}")
-    fewest = FEWEST if not whole else 4
+    width = size if whole else 1
+    wanted = min(MOST, max(FEWEST, math.ceil(terms.share * (end - begin) / width)))
+
+    def drawn(purpose: str, first: int, last: int) -> tuple[Rows, ...]:
+        places = _drawn((last - first) // width, wanted, terms.seed, f"{purpose}/{leg.start}")
+        starts = [first + place * width for place in places]
+        return tuple(_positions(transcript.seed, items, start, start + width) for start in starts)
+
+    # The newest rows are remembered best: what does not fill a batch is left out at the beginning.
+    chosen = drawn("points", begin + (end - begin) % width, end)
+    held_out = drawn("held-out", end, (epoch + 1) * items)
+    fewest = FEWEST if not whole else FEWEST_BATCHES
     return _Points(leg, chosen, held_out) if min(len(chosen), len(held_out)) >= fewest else None
 
 
-def _drawn(points: Sequence[Rows], count: int, seed: bytes, purpose: str) -> tuple[Rows, ...]:
-    turn = hashlib.sha256(b"weighbridge/sweep/1" + purpose.encode() + seed).digest()
-    return tuple(points[i] for i in order_of_epoch(turn, 0, len(points))[:count]) if points else ()
+def _drawn(count: int, wanted: int, seed: bytes, purpose: str) -> list[int]:
+    """Returns distinct numbers below ``count`` in ascending order, by SHA-256 of seed, purpose and a counter."""
+    if wanted >= count:
+        return list(range(max(0, count)))
+    found: set[int] = set()
+    turn = 0
+    while len(found) < wanted:
+        key = b"weighbridge/sweep/1" + seed + turn.to_bytes(8, "big") + purpose.encode()
+        found.add(int.from_bytes(hashlib.sha256(key).digest()) % count)
+        turn += 1
+    return sorted(found)
+
+
+def _sizes(transcript: Transcript) -> tuple[int, int]:
+    """Returns rows of the data, and rows of a batch.
+
+    Raises:
+        InputError: they are more than an order is made of here.
+    """
+    items = min(int(array["shape"][0]) for array in transcript.contents["data"]["arrays"].values())
+    size = int(transcript.contents["loop"]["batch_size"])
+    if not (0 < items <= MOST_ROWS and 0 < size <= MOST_ROWS):
+        raise InputError(f"has {items} rows in batches of {size}", where="data", mend="sweep data of fewer rows")
+    return items, size
 
 
 def _positions(seed: bytes, items: int, begin: int, end: int) -> Rows:
@@ -204,10 +231,15 @@ def _positions(seed: bytes, items: int, begin: int, end: int) -> Rows:
     rows: list[int] = []
     while begin < end:
         epoch, offset = divmod(begin, items)
-        part = order_of_epoch(seed, epoch, items)[offset : offset + end - begin]
+        part = _order(seed, epoch, items)[offset : offset + end - begin]
         rows += part.tolist()
         begin += len(part)
     return tuple(rows)
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: bytes, epoch: int, items: int) -> npt.NDArray[np.int64]:
+    return order_of_epoch(seed, epoch, items)
 
 
 def _needs_batches(transcript: Transcript) -> bool:
@@ -222,8 +254,7 @@ def _judge_losses(
     losses: Mapping[int, Mapping[Rows, Sequence[float]]],
 ) -> LightChecks:
     """Compares the loss that each anchored state has on its next batch with the one recorded there."""
-    size = int(transcript.contents["loop"]["batch_size"])
-    items = min(int(array["shape"][0]) for array in transcript.contents["data"]["arrays"].values())
+    items, size = _sizes(transcript)
     compared, worst, at = 0, 0.0, 0
     suspicion: dict[int, float] = {}
     for step in plan.batches:
