@@ -12,7 +12,9 @@ from weighbridge.mechanisms.transcript.calibration import Calibration, calibrate
 from weighbridge.mechanisms.transcript.plans import segments_of
 from weighbridge.mechanisms.transcript.replay import replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
+from weighbridge.mechanisms.transcript.verification import Request, verify_run
 
+from .judging import worst
 from .world import Ended, World, without_sandbox
 
 pytestmark = pytest.mark.real
@@ -114,3 +116,21 @@ def test_nothing_is_calibrated_on_the_segment_under_test(honest: Ended, tmp_path
         calibrate(transcript, every, every, threads=1, seed=bytes(32), evidence=tmp_path)
     assert not list(tmp_path.iterdir())
     assert all(one.threads != 3 or one.variables for one in configurations(3)) and len(configurations(1)) == 5
+
+
+def test_a_verifier_with_other_threads_calibrates_and_passes(honest: Ended, tmp_path: Path) -> None:
+    request = Request(seed=bytes(32), segments=1, threads=1, calibrate=tmp_path, sweep=0.0)
+    with without_sandbox(honest.project.world):
+        found = worst(verify_run(honest.run, request).findings)
+    assert found["replay"].outcome is Outcome.PASS and "of their update" in found["replay"].reason, found["replay"]
+    assert found["replay-threads"].outcome is Outcome.INCONCLUSIVE and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(InputError, match="there already"):
+        verify_run(honest.run, request)
+
+
+def test_with_the_recorded_threads_there_is_no_tolerance(honest: Ended, tmp_path: Path) -> None:
+    request = Request(seed=bytes(32), segments=1, threads=2, calibrate=tmp_path, sweep=0.0)
+    with without_sandbox(honest.project.world):
+        found = worst(verify_run(honest.run, request).findings)
+    assert found["replay"].outcome is Outcome.PASS and "bit for bit" in found["replay"].reason
+    assert not list(tmp_path.iterdir())

@@ -43,7 +43,7 @@ from weighbridge.mechanisms.transcript.tolerance import (
 )
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
-__all__ = ["Calibration", "Configuration", "calibrate", "configurations", "judge_within"]
+__all__ = ["Calibration", "Configuration", "calibrate", "configurations", "evidence_file", "judge_within"]
 
 SEGMENTS: Final = 2
 """Undrawn segments that are calibrated on."""
@@ -120,9 +120,7 @@ def calibrate(
     if not free:
         mend = "leave a segment undrawn (--segments)"
         raise InputError("has no segment outside those under test", where="calibration", mend=mend)
-    path = evidence / f"calibration-{transcript.run[:16]}.json"
-    if path.exists():
-        raise InputError("is there already", where=path, mend="name another folder for --calibrate")
+    path = evidence_file(evidence, transcript)
     turn = hashlib.sha256(b"weighbridge/calibration/1" + seed).digest()
     legs = sorted((free[i] for i in order_of_epoch(turn, 0, len(free))[:SEGMENTS]), key=lambda leg: leg.start)
     repeats: list[Repeat] = []
@@ -157,6 +155,18 @@ def calibrate(
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
         json.dump(kept, file, indent=1)
     return Calibration(tolerances, tuple(repeats))
+
+
+def evidence_file(folder: Path, transcript: Transcript) -> Path:
+    """Returns where a run's repeats are kept.
+
+    Raises:
+        InputError: there are some already.
+    """
+    path = folder / f"calibration-{transcript.run[:16]}.json"
+    if path.exists():
+        raise InputError("is there already", where=path, mend="name another folder for --calibrate")
+    return path
 
 
 def _lengths(leg: Leg) -> list[int]:

@@ -19,8 +19,8 @@ from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.mechanisms.transcript.calibration import calibrate, judge_within
-from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop
+from weighbridge.mechanisms.transcript.calibration import calibrate, evidence_file, judge_within
+from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop, declared_flop
 from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
 from weighbridge.mechanisms.transcript.initial_weights import check_initial_weights
 from weighbridge.mechanisms.transcript.light import LightCheck, LightChecks, light_checks
@@ -123,6 +123,8 @@ def verify_run(folder: Path, request: Request, *, tell: Callable[[str], None] = 
     except EvidenceError as error:
         fault = _fault("open", folder.name, Outcome.FAIL, f"the transcript cannot be opened: {error}")
         return Verification(run=folder.name, segments=0, drawn=(), findings=(fault,))
+    if request.calibrate is not None:
+        evidence_file(request.calibrate, transcript)  # before anything is spent
     return _Verifier(transcript, request, tell).verify()
 
 
@@ -222,7 +224,7 @@ class _Verifier:
                 parent=parent,
                 core=self._request.core,
                 threads=self._request.threads,
-                count_flop=not self._transcript.observed,
+                count_flop=not self._transcript.observed and declared_flop(self._transcript) is not None,
             ) as outcome:
                 self._findings += self._compare(outcome, plan.legs, parent, every)
                 self._findings += check_declared_flop(self._transcript, outcome)
@@ -243,17 +245,21 @@ class _Verifier:
         if request.calibrate is None or not (differs and failed):
             return found
         self._tell("calibrating: replaying other segments in several configurations …")
-        calibration = calibrate(
-            transcript,
-            every,
-            walked,
-            threads=outcome.threads,
-            seed=request.seed,
-            evidence=request.calibrate,
-            data=request.data,
-            parent=parent,
-            core=request.core,
-        )
+        try:
+            calibration = calibrate(
+                transcript,
+                every,
+                walked,
+                threads=outcome.threads,
+                seed=request.seed,
+                evidence=request.calibrate,
+                data=request.data,
+                parent=parent,
+                core=request.core,
+            )
+        except WeighbridgeError as error:
+            self._note("calibration", Outcome.INCONCLUSIVE, f"no tolerance could be measured: {error}")
+            return found
         found = [finding for finding in found if finding.check != "transcript.replay"]
         return found + judge_within(transcript, outcome, walked, calibration)
 
