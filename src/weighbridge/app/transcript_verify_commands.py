@@ -60,6 +60,16 @@ def verify(
             metavar="WORKERS",
         ),
     ] = None,
+    threads: Annotated[int | None, typer.Option(help="Replay with so many threads; default as recorded.")] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where arithmetic differs, measure what rounding explains on other segments; keep it in this folder."
+        ),
+    ] = None,
+    sweep: Annotated[
+        float, typer.Option(help="Share of the rows whose losses are looked at where not all is replayed; 0 for none.")
+    ] = 0.01,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verifies a transcript: statements, journal, initial state, and replay of drawn segments in a sandbox.
@@ -77,6 +87,10 @@ def verify(
 
     if segments is not None and segments < 0:
         raise InputError("must not be negative", where="--segments")
+    if threads is not None and threads < 1:
+        raise InputError("must be at least 1", where="--threads")
+    if not 0 <= sweep <= 1:
+        raise InputError("is no share", where="--sweep", mend="give a number from 0 to 1")
     drawn_by = _seed(seed)
     trusted = TrustRoots.load(roots) if roots is not None else None
     request = Request(
@@ -90,6 +104,9 @@ def verify(
         core=core,
         from_the_beginning=from_the_beginning,
         workers=Workers.parse(workers) if workers is not None else None,
+        threads=threads,
+        calibrate=calibrate,
+        sweep=sweep,
     )
     verification = verify_run(run, request, tell=_tell)
     if as_json:

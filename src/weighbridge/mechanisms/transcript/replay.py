@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from weighbridge.mechanisms.transcript.anchor_delta import is_delta, unpacked
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.data_files import DataFiles
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
-from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
+from weighbridge.mechanisms.transcript.replay_plan import Leg, Probe, ReplayPlan
 from weighbridge.mechanisms.transcript.replay_program import program_command, program_environment
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
@@ -71,6 +71,7 @@ class Replay:
         overstated_s: CPU seconds by which the program overstated some stretch beyond what was seen from outside.
         sure_until: the last step of what was trained from the run's beginning, where the program walked on from there
             without training (:mod:`.ghost`): what differs later may be honest. None if it did not.
+        probes: losses of each probe's lists of rows, by the probe's step.
     """
 
     states: tuple[tuple[ReplayedState, ...], ...]
@@ -83,6 +84,7 @@ class Replay:
     ends: tuple[int, ...]
     overstated_s: float
     sure_until: int | None = None
+    probes: Mapping[int, Sequence[Sequence[str]]] = field(default_factory=dict)
 
     def captured(self, step: int) -> TrainingState:
         """Reads the state captured at ``step``.
@@ -122,10 +124,12 @@ def replay(
     count_flop: bool = False,
     core: int | None = None,
     threads: int | None = None,
+    variables: Mapping[str, str] | None = None,
     seconds: float = 900.0,
     scratch: Path | None = None,
     observer: Callable[[int], None] | None = None,
     seed: bytes | None = None,
+    probes: Sequence[Probe] = (),
 ) -> Iterator[Replay]:
     """Replays legs of a run in one process and yields what it wrote out.
 
@@ -140,10 +144,12 @@ def replay(
         count_flop: count one more step's FLOP at the end.
         core: processor to pin the process to.
         threads: threads to ask for in place of the recorded count; the last digits then differ.
+        variables: environment variables besides, the verifier's own: they choose instructions.
         seconds: wall-clock limit.
         scratch: folder for temporary files.
         observer: called with the sandbox's process id, a hundred times a second, while it runs.
         seed: another seed than the run's (:mod:`.second_seed`).
+        probes: rows whose losses to find at anchored states, after the legs; none trains anything.
 
     Raises:
         EvidenceError: data, code or anchors are not what was committed, or the program did not walk the plan.
@@ -154,7 +160,8 @@ def replay(
     captured = frozenset(captures) | frozenset(ends)
     wanted = frozenset(digests)
     contents = transcript.contents
-    anchors = [*_anchors(transcript, walked), *_parent_bind(contents.get("parent"), parent)]
+    shown_states = {leg.anchor: leg for leg in (*walked, *(Leg(p.step, p.step, p.anchor) for p in probes))}
+    anchors = [*_anchors(transcript, list(shown_states.values())), *_parent_bind(contents.get("parent"), parent)]
     work = Path(tempfile.mkdtemp(prefix="weighbridge-replay-", dir=scratch))
     try:
         (out := work / "out").mkdir()
@@ -178,6 +185,10 @@ def replay(
             else None,
             parent=Path(_INSIDE / _PARENT) if contents.get("parent") else None,
             walked=told_of_walked(transcript.events, until=walked[-1].start) if walks(transcript, walked) else {},
+            probes=tuple(
+                replace(probe, anchor=str(_INSIDE / "anchors" / probe.anchor) if probe.anchor else None)
+                for probe in probes
+            ),
         )
         (work / "plan.json").write_text(plan.as_json())
         if transcript.observed:
@@ -213,7 +224,7 @@ def replay(
             [sys.executable, *program_command(contents)],
             Sandbox(
                 binds=tuple(binds),
-                environment=program_environment(contents, threads),
+                environment={**program_environment(contents, threads), **(variables or {})},
                 working_directory=directory,
                 seconds=max(seconds, _recorded_seconds(transcript)),
                 memory_bytes=allowance.memory_bytes,
@@ -227,7 +238,7 @@ def replay(
         )
         witness.close(result.cpu_seconds)
         mend = _MAKE_AGAIN if not shown and not transcript.observed else None
-        outcome = _read(out, result, walked, wanted, witness, mend=mend)
+        outcome = _read(out, result, walked, wanted, witness, probes=probes, mend=mend)
         yield dataclasses.replace(outcome, sure_until=sure_until(walked)) if walks(transcript, walked) else outcome
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -306,6 +317,7 @@ def _read(
     digests: frozenset[int],
     witness: Witness,
     *,
+    probes: Sequence[Probe],
     mend: str | None,
 ) -> Replay:
     """Reads what the program wrote out: exactly the steps and states of the plan, in their order, or nothing."""
@@ -319,13 +331,19 @@ def _read(
     if result.timed_out or result.overflowed or result.returncode != 0:
         raise EvidenceError(f"the replayed program did not end well; {ending}", where="replay")
     try:
-        return _parse(data, out, result, legs, digests, witness)
+        return _parse(data, out, result, legs, digests, witness, probes)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise EvidenceError(f"the replayed program wrote nonsense ({error})", where="replay") from error
 
 
 def _parse(
-    data: bytes, out: Path, result: IsolatedResult, legs: Sequence[Leg], digests: frozenset[int], witness: Witness
+    data: bytes,
+    out: Path,
+    result: IsolatedResult,
+    legs: Sequence[Leg],
+    digests: frozenset[int],
+    witness: Witness,
+    probes: Sequence[Probe],
 ) -> Replay:
     states: list[list[ReplayedState]] = [[] for _ in legs]
     steps: dict[int, Mapping[str, Any]] = {}
@@ -333,7 +351,8 @@ def _parse(
     bounds: list[tuple[float, float]] = []
     flop: float | None = None
     threads = 0
-    expected = _expected(legs)
+    losses: dict[int, list[list[str]]] = {probe.step: [] for probe in probes}
+    expected = _expected(legs, probes)
     position = 0
     for line in data.splitlines(keepends=True):
         position += len(line)
@@ -360,6 +379,8 @@ def _parse(
             states[leg].append(ReplayedState(event["step"], digest, cpu_ns))
         elif kind == "step":
             steps[event["step"]] = event
+        elif kind == "probe":
+            losses[event["step"]].append([float.fromhex(loss).hex() for loss in event["loss"]])
     if next(expected, None) is not None:
         raise ValueError("it ends before the plan does")
     return Replay(
@@ -372,10 +393,11 @@ def _parse(
         threads=threads,
         ends=tuple(leg.until for leg in legs),
         overstated_s=most_overstated(said, bounds),
+        probes=losses,
     )
 
 
-def _expected(legs: Sequence[Leg]) -> Iterator[tuple[int, str, int | None]]:
+def _expected(legs: Sequence[Leg], probes: Sequence[Probe]) -> Iterator[tuple[int, str, int | None]]:
     """Yields the lines that a plan's walk writes, in order: leg, type and step."""
     yield 0, "start", None
     for number, leg in enumerate(legs):
@@ -383,4 +405,7 @@ def _expected(legs: Sequence[Leg]) -> Iterator[tuple[int, str, int | None]]:
         for step in range(leg.start, leg.until):
             yield number, "step", step
             yield number, "state", step + 1
+    for probe in probes:
+        for _ in probe.rows:
+            yield 0, "probe", probe.step
     yield 0, "end", None

@@ -9,7 +9,7 @@ from typing import Any
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.files import read_plain
 
-__all__ = ["Leg", "ReplayPlan"]
+__all__ = ["Leg", "Probe", "ReplayPlan"]
 
 _PLAN_LIMIT_BYTES = 64 << 20
 
@@ -21,6 +21,15 @@ class Leg:
     start: int
     until: int
     anchor: str | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Losses to find at the state at ``step``: of each list of rows, handed to the program as one batch."""
+
+    step: int
+    anchor: str | None
+    rows: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class ReplayPlan:
     """File of the parent's final state."""
     walked: Mapping[str, Any] = field(default_factory=dict)
     """What the journal says of steps that a program of its own loop walks through without training."""
+    probes: tuple[Probe, ...] = ()
+    """Walked after the stretches, with nothing trained."""
 
     def as_json(self) -> str:
         """Returns the plan as the sandboxed side reads it."""
@@ -61,6 +72,7 @@ class ReplayPlan:
                 "data_root": self.data_root,
                 "parent": str(self.parent) if self.parent else None,
                 "walked": dict(self.walked),
+                "probes": [[probe.step, probe.anchor, probe.rows] for probe in self.probes],
             }
         )
 
@@ -87,6 +99,10 @@ class ReplayPlan:
                 data_root=data["data_root"],
                 parent=Path(data["parent"]) if data["parent"] else None,
                 walked=dict(data["walked"]),
+                probes=tuple(
+                    Probe(int(a), None if b is None else str(b), tuple(tuple(int(i) for i in rows) for rows in c))
+                    for a, b, c in data["probes"]
+                ),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise EvidenceError(f"is not a readable plan ({error})", where=path) from error

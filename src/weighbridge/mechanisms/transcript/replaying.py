@@ -14,6 +14,7 @@ from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.loop import InputHook
 from weighbridge.mechanisms.transcript.parents import weights_of
+from weighbridge.mechanisms.transcript.probing import Probing
 from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
 from weighbridge.mechanisms.transcript.state import restore, seed_generators
@@ -60,6 +61,8 @@ class Replaying(Replayer):
         self.begin()
         for leg in self._plan.legs:
             yield from self._walk(leg)
+        if self._plan.probes:
+            yield from self._probe()
         if self._plan.count_flop:
             yield from self._count()
         self.end()
@@ -80,6 +83,13 @@ class Replaying(Replayer):
             yield batch
             self.end_step(yielded)
         self._hooks.iteration = None
+
+    def _probe(self) -> Iterator[Any]:
+        probing = Probing(self._subjects, self._hooks, self._data, self._say)
+        probing.hold_still()
+        for probe in self._plan.probes:
+            self.step = probe.step
+            yield from probing.walk(probe)
 
     def _count(self) -> Iterator[Any]:
         """Runs one more step under PyTorch's FLOP counter; its result is compared with nothing."""

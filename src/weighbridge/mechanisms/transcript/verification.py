@@ -6,8 +6,9 @@ Cheap checks on everything, dear ones on a draw. The steps, in their order:
 2. Read: journal, environment, receipts, the log (:mod:`.reading`).
 3. Rebuild the state before step 1 from the seed (:func:`.verify.check_initial_state`), and once more from a seed of the
    verifier's own (:mod:`.second_seed`).
-4. Draw segments within a budget (:mod:`.selection`), and replay them in a sandbox (:mod:`.replay`).
-5. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
+4. Make the cheap checks on everything (:mod:`.light`), which raise suspicion where something looks odd.
+5. Draw segments within a budget (:mod:`.selection`), and replay them in a sandbox (:mod:`.replay`).
+6. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,12 @@ from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.transcript.calibration import calibrate, evidence_file, judge_within
+from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop, declared_flop
 from weighbridge.mechanisms.transcript.fan_out import replay_on
+from weighbridge.mechanisms.transcript.initial_weights import check_initial_weights
+from weighbridge.mechanisms.transcript.light import LightCheck, LightChecks, light_checks
+from weighbridge.mechanisms.transcript.movement import check_movement
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import Replay, replay, walks
@@ -28,6 +34,8 @@ from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.second_seed import check_second_seed
 from weighbridge.mechanisms.transcript.selection import Selection, select_replays
 from weighbridge.mechanisms.transcript.spending import Account, Budget
+from weighbridge.mechanisms.transcript.sweep import Sweep, Terms
+from weighbridge.mechanisms.transcript.traces import check_traces
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import (
     AFTER_A_WALK,
@@ -60,6 +68,9 @@ class Request:
         from_the_beginning: replay a program with a loop of its own from its beginning to the last segment drawn, in
             place of walking to each without training.
         workers: where to replay each stretch by itself; None for one process here that walks them all.
+        threads: threads to replay with in place of the recorded count.
+        calibrate: folder to keep repeats in; where arithmetic differs, replays are then judged within their tolerance.
+        sweep: share of the rows whose losses are looked at, where not every segment is replayed.
     """
 
     seed: bytes
@@ -73,6 +84,9 @@ class Request:
     core: int | None = None
     from_the_beginning: bool = False
     workers: Workers | None = None
+    threads: int | None = None
+    calibrate: Path | None = None
+    sweep: float = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +143,8 @@ def verify_run(folder: Path, request: Request, *, tell: Callable[[str], None] = 
     except EvidenceError as error:
         fault = _fault("open", folder.name, Outcome.FAIL, f"the transcript cannot be opened: {error}")
         return Verification(run=folder.name, segments=0, drawn=(), findings=(fault,))
+    if request.calibrate is not None:
+        evidence_file(request.calibrate, transcript)  # before anything is spent
     return _Verifier(transcript, request, tell).verify()
 
 
@@ -153,12 +169,16 @@ class _Verifier:
             with self._account.timed("initial state"):
                 self._initial(parent)
             self._account.starts_s = self._account.entries["initial state"]
-            selection = self._selection = self._draw(every)
+            with self._account.timed("light checks"):
+                light = self._light(every, parent)
+            selection = self._selection = self._draw(every, light.suspicion)
             chosen = selection.draw.legs
             if chosen:
                 with self._account.timed("replay", children=not self._spread):
-                    self._replay(chosen, parent)
+                    self._replay(chosen, parent, every)
+            self._findings += light.findings
             if not selection.whole:
+                self._findings += light.unreplayed
                 self._findings.append(selection.finding(self._transcript))
         except EvidenceError as error:
             self._note("open", Outcome.FAIL, f"the transcript cannot be opened: {error}")
@@ -178,7 +198,7 @@ class _Verifier:
         """Makes the checks that need no replay."""
         transcript, roots, logged = self._transcript, self._request.roots, self._request.logged
         self._findings += [*check_journal(transcript), check_environment(transcript)]
-        if roots is not None and roots.log_key is not None:
+        if roots is not None:
             self._findings.append(check_receipts(transcript, roots.log_key))
         if logged is not None:
             self._findings.append(check_log(transcript, logged))
@@ -208,7 +228,16 @@ class _Verifier:
             draw, core = self._request.seed, self._request.core
             self._findings.append(check_second_seed(self._transcript, draw=draw, core=core, parent=parent))
 
-    def _draw(self, every: Sequence[Leg]) -> Selection:
+    def _light(self, every: Sequence[Leg], parent: Path | None) -> LightChecks:
+        request = self._request
+        checks: list[LightCheck] = [check_initial_weights, check_movement, check_traces]
+        if request.sweep > 0 and (request.segments is not None or request.budget is not None):
+            self._tell("sweeping over all segments with forward passes …")
+            terms = Terms(share=request.sweep, seed=request.seed, data=request.data, parent=parent, core=request.core)
+            checks.append(Sweep(terms))
+        return light_checks(self._transcript, every, checks=checks)
+
+    def _draw(self, every: Sequence[Leg], suspicion: Mapping[int, float]) -> Selection:
         request = self._request
         return select_replays(
             self._transcript,
@@ -217,7 +246,7 @@ class _Verifier:
             segments=request.segments,
             budget=request.budget,
             account=self._account,
-            suspicion=request.suspicion,
+            suspicion={**suspicion, **request.suspicion},
             each_starts=self._spread,
         )
 
@@ -226,14 +255,15 @@ class _Verifier:
         """Whether stretches are replayed each by itself: a program whose loop is its own has only one."""
         return self._request.workers is not None and not self._transcript.observed
 
-    def _replay(self, legs: Sequence[Leg], parent: Path | None) -> None:
+    def _replay(self, legs: Sequence[Leg], parent: Path | None, every: Sequence[Leg]) -> None:
         if self._request.from_the_beginning:
             legs = [Leg(0, legs[-1].until)]
         try:
             with self._replayed(legs, parent) as outcome:
                 if self._spread:
                     self._account.charge("replay", outcome.result.cpu_seconds)
-                self._findings += compare_replay(self._transcript, outcome)
+                self._findings += self._compare(outcome, legs, parent, every)
+                self._findings += check_declared_flop(self._transcript, outcome)
         except EvidenceError as error:
             if walks(self._transcript, legs):
                 self._note("replay", Outcome.INCONCLUSIVE, f"the run could not be replayed: {error}. {AFTER_A_WALK}")
@@ -264,7 +294,39 @@ class _Verifier:
             data=request.data,
             parent=parent,
             core=request.core,
+            threads=request.threads,
+            count_flop=not self._transcript.observed and declared_flop(self._transcript) is not None,
         )
+
+    def _compare(
+        self, outcome: Replay, walked: Sequence[Leg], parent: Path | None, every: Sequence[Leg]
+    ) -> list[Finding]:
+        """Compares bit for bit; within a tolerance only where arithmetic differs and the verifier measured it."""
+        transcript, request = self._transcript, self._request
+        found = compare_replay(transcript, outcome)
+        differs = any(f.check == "transcript.replay-threads" for f in found)
+        differs = differs or check_environment(transcript).outcome is not Outcome.PASS
+        failed = any(f.check == "transcript.replay" and f.outcome is Outcome.FAIL for f in found)
+        if request.calibrate is None or not (differs and failed):
+            return found
+        self._tell("calibrating: replaying other segments in several configurations …")
+        try:
+            calibration = calibrate(
+                transcript,
+                every,
+                walked,
+                threads=outcome.threads,
+                seed=request.seed,
+                evidence=request.calibrate,
+                data=request.data,
+                parent=parent,
+                core=request.core,
+            )
+        except WeighbridgeError as error:
+            self._note("calibration", Outcome.INCONCLUSIVE, f"no tolerance could be measured: {error}")
+            return found
+        found = [finding for finding in found if finding.check != "transcript.replay"]
+        return found + judge_within(transcript, outcome, walked, calibration)
 
 
 def _fault(check: str, subject: str, outcome: Outcome, reason: str) -> Finding:
