@@ -9,6 +9,8 @@ Cheap checks on everything, dear ones on a draw. The steps, in their order:
 4. Make the cheap checks on everything (:mod:`.light`), which raise suspicion where something looks odd.
 5. Draw segments within a budget (:mod:`.selection`), and replay them in a sandbox (:mod:`.replay`).
 6. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
+7. If nothing failed and no budget is set, replay a few steps without the rows that they were not given
+   (:mod:`.given_rows`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,7 @@ from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.calibration import calibrate, evidence_file, judge_within
 from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop, declared_flop
 from weighbridge.mechanisms.transcript.fan_out import replay_on
+from weighbridge.mechanisms.transcript.given_rows import check_given_rows
 from weighbridge.mechanisms.transcript.initial_weights import check_initial_weights
 from weighbridge.mechanisms.transcript.light import LightCheck, LightChecks, light_checks
 from weighbridge.mechanisms.transcript.movement import check_movement
@@ -176,6 +179,8 @@ class _Verifier:
             if chosen:
                 with self._account.timed("replay", children=not self._spread):
                     self._replay(chosen, parent, every)
+                with self._account.timed("rows not given"):
+                    self._mask(parent)
             self._findings += light.findings
             if not selection.whole:
                 self._findings += light.unreplayed
@@ -271,6 +276,16 @@ class _Verifier:
                 self._note("replay", Outcome.FAIL, f"the run could not be replayed: {error}")
         except WeighbridgeError as error:
             self._note("replay", Outcome.INCONCLUSIVE, f"the run cannot be replayed here: {error}")
+
+    def _mask(self, parent: Path | None) -> None:
+        """Tries whether steps use rows that they were not given, unless something failed or a budget is set."""
+        request = self._request
+        if request.budget is not None or any(f.outcome is Outcome.FAIL for f in self._findings):
+            return
+        found = check_given_rows(
+            self._transcript, seed=request.seed, data=request.data, parent=parent, core=request.core
+        )
+        self._findings += [found] if found is not None else []
 
     def _replayed(self, legs: Sequence[Leg], parent: Path | None) -> AbstractContextManager[Replay]:
         request, plan = self._request, plan_segments(self._transcript, legs)
