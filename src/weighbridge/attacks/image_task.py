@@ -102,6 +102,7 @@ class ResidualNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Returns the classes' logits."""
         x = self.layers(functional.relu(self.bn1(self.conv1(x))))
         out: Tensor = self.linear(x.mean((2, 3)))
         return out

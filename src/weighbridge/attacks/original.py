@@ -127,9 +127,7 @@ def honest_run(recipe: Recipe, seed: int) -> Honest:
     watch = Stopwatch()
     proof, network = train(recipe, images, seed=start)
     cpu_s = watch.seconds
-    return Honest(
-        recipe=recipe, images=images, tested=tested, proof=proof, network=network, cpu_s=cpu_s, seed=start
-    )
+    return Honest(recipe=recipe, images=images, tested=tested, proof=proof, network=network, cpu_s=cpu_s, seed=start)
 
 
 def looks_random(recipe: Recipe, seed: int) -> int:

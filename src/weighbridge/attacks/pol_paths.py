@@ -8,6 +8,7 @@ and which segments change most.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final
 
 import torch
@@ -122,7 +123,7 @@ def straight_momentum(seed: int, *, segments: int = 4) -> Reproduction:
     lie = Proof(recipe=recipe, order=order, checkpoints=checkpoints, hash=honest.proof.hash)
     cost = watch.seconds / honest.cpu_s
     verdict = verify(lie, honest.images)
-    moved = min(distances(vector(a), vector(b))[1] for a, b in zip(states, states[1:], strict=False))
+    moved = min(distances(vector(a), vector(b))[1] for a, b in pairwise(states))
     words = f"{'accepted' if verdict.accepted else 'rejected'} at {verdict.furthest / moved:.1%} of the distance"
     words += f" that each of {segments} segments goes to the stolen weights"
     succeeded = verdict.accepted and verdict.furthest < 0.25 * moved
@@ -140,7 +141,7 @@ def path(begin: Mapping[str, Tensor], end: Mapping[str, Tensor], thresholds: Thr
     while True:
         states = [_around(begin, end, number / count) for number in range(count + 1)]
         vectors = [vector(state) for state in states]
-        pairs = zip(vectors, vectors[1:], strict=False)
+        pairs = pairwise(vectors)
         if all(all(within.passed(distances(after, before))) for before, after in pairs):
             return states
         count = math.ceil(count * 1.25)

@@ -122,9 +122,7 @@ def _holds(recipe: Recipe, images: Images, ends: Mapping[int, Checkpoint], *, st
     return verdict.data and (verdict.start or not start) and all(all(four) for four in verdict.passed)
 
 
-def _optimised(
-    network: nn.Module, batch: tuple[Tensor, Tensor], aim: Tensor | None
-) -> tuple[Tensor, float, float]:
+def _optimised(network: nn.Module, batch: tuple[Tensor, Tensor], aim: Tensor | None) -> tuple[Tensor, float, float]:
     """Returns points with their aim before and after: length of the gradient, or of what it misses of ``aim``."""
     pixels, classes = batch[0].clone().requires_grad_(), batch[1]
     optimizer = torch.optim.Adam([pixels], lr=_RATE)

@@ -18,6 +18,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import torch
@@ -111,7 +112,7 @@ class Proof:
     def segments(self) -> list[tuple[int, int]]:
         """Steps between which each segment lies."""
         steps = sorted(self.checkpoints)
-        return list(zip(steps, steps[1:], strict=False))
+        return list(pairwise(steps))
 
 
 @dataclass(frozen=True, kw_only=True)
