@@ -31,6 +31,7 @@ __all__ = [
     "statements_withheld",
     "steps_besides",
     "straight_line",
+    "target_in_buffer",
     "target_in_one_step",
     "weights_moved",
 ]
@@ -131,6 +132,18 @@ def buffers_scaled(*, step: int, by: float) -> None:
         for name, tensor in subjects.buffers():
             if name.endswith("running_var"):
                 tensor.data.mul_(by)
+
+    _at_boundary(step, edit)
+
+
+def target_in_buffer(*, step: int, anchor: str) -> None:
+    """Writes an anchor's weights into the model's buffer ``target``, in the order of its parameters."""
+
+    def edit(subjects: Subjects) -> None:
+        source = read_anchor(Path(anchor)).tensors
+        live = dict(subjects.parameters())
+        whole = torch.cat([source[name].reshape(-1) for name in live if "/parameter/" in name])
+        live["model/buffer/target"].data.copy_(whole)
 
     _at_boundary(step, edit)
 

@@ -6,6 +6,7 @@ fork, before the program: ``tampering`` lists functions as ``module:function`` w
 """
 
 import atexit
+import functools
 import importlib
 import json
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Exit", "Zygote"]
+__all__ = ["Exit", "Zygote", "shared_zygote"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,14 @@ class Zygote:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@functools.cache
+def shared_zygote() -> Zygote:
+    """Returns one that is started when first asked for and ends with this process."""
+    zygote = Zygote()
+    atexit.register(zygote.close)
+    return zygote
 
 
 def _run(order: Mapping[str, Any]) -> int:

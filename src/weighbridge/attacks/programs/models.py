@@ -64,7 +64,7 @@ class Convolution(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Returns the loss."""
-        images = rows[:, :-1].float().reshape(-1, 1, SIDE, SIDE) / 255
+        images = (rows[:, :-1].float().reshape(-1, 1, SIDE, SIDE) - 120) / 50
         return functional.cross_entropy(self.head(self.body(images)), rows[:, -1].long())
 
 
@@ -80,7 +80,7 @@ class Perceptron(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Returns the loss."""
-        x = functional.relu(self.hidden(rows[:, :-1].float() / 255))
+        x = functional.relu(self.hidden((rows[:, :-1].float() - 120) / 50))
         x = self.dropout(functional.relu(self.inner(x)))
         return functional.cross_entropy(self.head(x), rows[:, -1].long())
 
