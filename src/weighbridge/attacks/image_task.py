@@ -118,6 +118,6 @@ def accuracy(network: nn.Module, images: Images) -> float:
     training = network.training
     network.eval()
     with torch.no_grad():
-        right = (network(images.pixels).argmax(1) == images.classes).float().mean().item()
+        right = float((network(images.pixels).argmax(1) == images.classes).float().mean())
     network.train(training)
     return right

@@ -198,7 +198,7 @@ def _with_momentum(
 ) -> dict[str, Any]:
     """Returns an optimizer's state with this momentum, cut into the parameters' shapes."""
     shapes = [parameter.shape for parameter in fresh(recipe, 0)[0].parameters()]
-    parts = buffer.split([math.prod(shape) for shape in shapes])
+    parts = torch.split(buffer, [math.prod(shape) for shape in shapes])
     kept = {at: {"momentum_buffer": p.view(s).clone()} for at, (p, s) in enumerate(zip(parts, shapes, strict=True))}
     return {**state, "state": kept}
 

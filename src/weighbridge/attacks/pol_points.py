@@ -133,12 +133,13 @@ def _optimised(network: nn.Module, batch: tuple[Tensor, Tensor], aim: Tensor | N
     def missed() -> Tensor:
         gradient = torch.autograd.grad(loss_of(network, pixels, classes), parameters, create_graph=True)
         flat = torch.cat([part.flatten() for part in gradient])
-        return (flat if aim is None else flat - aim).norm()
+        length: Tensor = torch.linalg.vector_norm(flat if aim is None else flat - aim)
+        return length
 
     first = last = missed()
     for _ in range(_ROUNDS):
         optimizer.zero_grad()
-        last.backward(inputs=[pixels])
+        torch.autograd.backward(last, inputs=[pixels])
         optimizer.step()
         last = missed()
     network.load_state_dict(kept)

@@ -31,7 +31,7 @@ __all__ = [
 
 STEPS: Final = 16
 _FROZEN: Final[Tampering] = ("frozen_at", {"steps": [4, 8, 12]})
-_CONFIG: Final = {"model": "convolution", "width": 6, "optimizer": "momentum", "steps": STEPS, "stride": 4}
+_CONFIG: Final[dict[str, Any]] = {"model": "convolution", "width": 6, "optimizer": "momentum", "steps": STEPS, "stride": 4}
 _OWN_SEED: Final = 7
 _ROUNDS: Final = 24
 
@@ -156,7 +156,7 @@ def _optimised(model: nn.Module, rows: Any, way: Tensor | None) -> Any:
         flat = torch.cat([part.flatten() for part in gradient])
         aim = flat.norm() if way is None else -nn.functional.cosine_similarity(flat, way, dim=0)
         optimizer.zero_grad()
-        aim.backward(inputs=[pixels])
+        torch.autograd.backward(aim, inputs=[pixels])
         optimizer.step()
         with torch.no_grad():
             pixels.clamp_(0, 255)

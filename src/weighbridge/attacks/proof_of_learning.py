@@ -80,8 +80,8 @@ class Recipe:
     def build(self) -> tuple[nn.Module, torch.optim.SGD]:
         """Returns a network with fresh weights, from PyTorch's generator, and its optimizer."""
         network = ResidualNetwork(blocks=self.blocks, width=self.width)
-        decay = {"momentum": self.momentum, "weight_decay": self.decay}
-        return network, torch.optim.SGD(network.parameters(), lr=self.rate, **decay)
+        rate, momentum, decay = self.rate, self.momentum, self.decay
+        return network, torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum, weight_decay=decay)
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def _steps(
     network.train()
     for rows in order:
         optimizer.zero_grad()
-        loss_of(network, *images.rows(rows)).backward()
+        torch.autograd.backward(loss_of(network, *images.rows(rows)))
         optimizer.step()
 
 

@@ -9,7 +9,7 @@ from weighbridge.attacks.trial import Attack, Control
 
 __all__ = ["every_attack", "every_control"]
 
-_MODULES: Final[tuple[str, ...]] = ("published",)
+_MODULES: Final[tuple[str, ...]] = ("adversarial", "declarations", "honest", "joints", "paper", "published")
 """Modules of this package with ``ATTACKS`` or ``CONTROLS``, in alphabetical order."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
