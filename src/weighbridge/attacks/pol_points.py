@@ -56,7 +56,7 @@ def quiet_points(seed: int) -> Reproduction:
 
 def quiet_points_of_segments(seed: int) -> Reproduction:
     """Variant 3."""
-    return _attempt(seed, interval=5, directed=False, rate=0.12)
+    return _attempt(seed, interval=2, directed=False, rate=0.2)
 
 
 def _attempt(seed: int, *, interval: int, directed: bool, rate: float) -> Reproduction:

@@ -39,7 +39,7 @@ def weights_given(*, file: str) -> None:
     given = load_file(file)
 
     def edit(subjects: Subjects) -> None:
-        for name, tensor in subjects.parameters():
+        for name, tensor in _weights(subjects):
             tensor.data.copy_(given[name])
 
     _at_start(edit)
@@ -61,6 +61,11 @@ def momentum_forged(*, anchor: str, until: int) -> None:
     _at_start(edit)
 
 
+def _weights(subjects: Subjects) -> list[tuple[str, Tensor]]:
+    """Returns what training moves; averages that normalisation keeps are none."""
+    return [(name, tensor) for name, tensor in subjects.parameters() if "/parameter/" in name]
+
+
 def _at_start(edit: Any) -> None:
     closing = Discovery.close
 
@@ -78,13 +83,13 @@ def _after_each_step(weights: Any) -> None:
 
     def begin_step(self: Any) -> None:
         if not first:
-            first.update({name: tensor.detach().clone() for name, tensor in self._subjects.parameters()})
+            first.update({name: tensor.detach().clone() for name, tensor in _weights(self._subjects)})
         beginning(self)
 
     def end_step(self: Any, batch: Any) -> None:
         wanted = weights(first, self.step + 1)
         with torch.no_grad():
-            for name, tensor in self._subjects.parameters():
+            for name, tensor in _weights(self._subjects):
                 tensor.data.copy_(wanted[name])
         ending(self, batch)
 

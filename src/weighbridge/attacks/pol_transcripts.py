@@ -31,7 +31,13 @@ __all__ = [
 
 STEPS: Final = 16
 _FROZEN: Final[Tampering] = ("frozen_at", {"steps": [4, 8, 12]})
-_CONFIG: Final[dict[str, Any]] = {"model": "convolution", "width": 6, "optimizer": "momentum", "steps": STEPS, "stride": 4}
+_CONFIG: Final[dict[str, Any]] = {
+    "model": "convolution",
+    "width": 6,
+    "optimizer": "momentum",
+    "steps": STEPS,
+    "stride": 4,
+}
 _OWN_SEED: Final = 7
 _ROUNDS: Final = 24
 

@@ -33,7 +33,10 @@ def _attack(
     original: Callable[[int], Reproduction],
     handover: Handover,
     expected: str = _REPLAY,
+    replays: bool = True,
 ) -> Attack:
+    """Returns the attack; ``replays`` is false where verification fails before a step is replayed."""
+
     def attempt(seed: int, folder: Path) -> Trial:
         with one_thread():
             seen = original(seed)
@@ -42,7 +45,7 @@ def _attack(
             detected=bool(judgement.caught_by),
             caught_by=judgement.caught_by,
             adversary_cost=seen.cost,
-            verifier_cost=judgement.steps / STEPS,
+            verifier_cost=judgement.steps / STEPS if replays else 0.0,
             reproduced=seen.succeeded,
             original=seen.words,
         )
@@ -109,6 +112,7 @@ ATTACKS: Final[tuple[Attack, ...]] = (
         source=_CODE,
         original=pol_claims.other_labels,
         handover=changed_byte(_LABEL),
+        replays=False,
     ),
     _attack(
         "dataset-hash-pixel",
@@ -116,6 +120,7 @@ ATTACKS: Final[tuple[Attack, ...]] = (
         source=_CODE,
         original=pol_claims.changed_pixel,
         handover=changed_byte(_LABEL // 2),
+        replays=False,
     ),
     _attack(
         "idle-run",
