@@ -39,27 +39,26 @@ _ROUNDS: Final = 8
 """Descents between which the forger looks whether the segment would be accepted."""
 _TURNS: Final = 8
 _RATE: Final = 0.2
-_SEGMENTS: Final = 6
 _SHARE_OF_PATH: Final = 0.5
 """Share of the thresholds that the path's steps take; the rest is left to what the points' gradients miss."""
 
 
-def directed_points(seed: int) -> Reproduction:
+def directed_points(seed: int, *, segments: int = 6) -> Reproduction:
     """Variant 1."""
-    return _attempt(seed, interval=1, directed=True, rate=0.3)
+    return _attempt(seed, segments=segments, interval=1, directed=True, rate=0.3)
 
 
-def quiet_points(seed: int) -> Reproduction:
+def quiet_points(seed: int, *, segments: int = 6) -> Reproduction:
     """Variant 2."""
-    return _attempt(seed, interval=1, directed=False, rate=0.3)
+    return _attempt(seed, segments=segments, interval=1, directed=False, rate=0.3)
 
 
-def quiet_points_of_segments(seed: int) -> Reproduction:
+def quiet_points_of_segments(seed: int, *, segments: int = 6) -> Reproduction:
     """Variant 3."""
-    return _attempt(seed, interval=2, directed=False, rate=0.2)
+    return _attempt(seed, segments=segments, interval=2, directed=False, rate=0.2)
 
 
-def _attempt(seed: int, *, interval: int, directed: bool, rate: float) -> Reproduction:
+def _attempt(seed: int, *, segments: int, interval: int, directed: bool, rate: float) -> Reproduction:
     """Forges segments spread over the whole path; the published verifier judges them, and those without optimising.
 
     Segments are judged each by itself, so that some of them tell the price of all.
@@ -78,7 +77,7 @@ def _attempt(seed: int, *, interval: int, directed: bool, rate: float) -> Reprod
     laid = watch.seconds
     judging = 0.0
     count = len(states) - 1
-    chosen = [count * number // _SEGMENTS for number in range(_SEGMENTS)]
+    chosen = [count * number // segments for number in range(segments)]
     for number in chosen:
         begin, end = states[number], states[number + 1]
         network.load_state_dict(begin)

@@ -39,7 +39,7 @@ _CONFIG: Final[dict[str, Any]] = {
     "stride": 4,
 }
 _OWN_SEED: Final = 7
-_ROUNDS: Final = 24
+_ROUNDS: Final = 12
 
 Handover = Callable[[Field, Project, int], Judgement]
 """Records a forged run in a project and has it verified."""

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from weighbridge.attacks.image_task import Images, ResidualNetwork, loss_of
 
 __all__ = [
+    "PUBLISHED_PARAMETERS",
     "Checkpoint",
     "Proof",
     "Recipe",
@@ -48,8 +49,8 @@ __all__ = [
 _PUBLISHED: Final = (1000.0, 10.0, 0.1, 0.001)
 """Default thresholds of the published verifier for L1, L2, L-infinity and cosine."""
 
-_PUBLISHED_PARAMETERS: Final = 272_474
-"""Parameters of ResNet-20, for which they are the defaults."""
+PUBLISHED_PARAMETERS: Final = 269_722
+"""Parameters of ResNet-20 (He et al. 2016, option A), for which they are the defaults."""
 
 _P_VALUE: Final = 0.01
 
@@ -130,7 +131,7 @@ class Thresholds:
 
         With equal errors in every weight, L1 grows with their number, L2 with its root.
         """
-        share = parameters / _PUBLISHED_PARAMETERS
+        share = parameters / PUBLISHED_PARAMETERS
         l1, l2, largest, cosine = _PUBLISHED
         return cls(l1=l1 * share, l2=l2 * math.sqrt(share), largest=largest, cosine=cosine)
 

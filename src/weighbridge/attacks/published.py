@@ -6,6 +6,7 @@ published code was found by running it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from weighbridge.attacks.original import Reproduction, one_thread
 from weighbridge.attacks.pol_transcripts import STEPS, Handover, changed_byte, edited, hand_over, points, to_stolen
 from weighbridge.attacks.trial import Attack, Trial
 
-__all__ = ["ATTACKS"]
+__all__ = ["ATTACKS", "HANDOVERS"]
 
 _REPLAY: Final = "transcript.replay"
 _INITIAL: Final = "transcript.initial-state"
@@ -25,78 +26,84 @@ _OURS: Final = "weighbridge.attacks.pol_tampering"
 _LABEL: Final = 64
 
 
-def _attack(
-    name: str,
-    what: str,
-    *,
-    source: str,
-    original: Callable[[int], Reproduction],
-    handover: Handover,
-    expected: str = _REPLAY,
-    replays: bool = True,
-) -> Attack:
-    """Returns the attack; ``replays`` is false where verification fails before a step is replayed."""
+@dataclass(frozen=True, kw_only=True)
+class _Published:
+    """An attack in its two forms.
 
-    def attempt(seed: int, folder: Path) -> Trial:
+    Attributes:
+        name, what, source, expected: as in :class:`~weighbridge.attacks.trial.Attack`.
+        original: runs it against the scheme that it was made for.
+        handover: hands it over as a transcript.
+        replays: false where verification fails before a step is replayed.
+    """
+
+    name: str
+    what: str
+    source: str
+    original: Callable[[int], Reproduction]
+    handover: Handover
+    expected: str = _REPLAY
+    replays: bool = True
+
+    def attempt(self, seed: int, folder: Path) -> Trial:
+        """Runs both."""
         with one_thread():
-            seen = original(seed)
-            judgement = hand_over(handover, seed=seed, folder=folder)
+            seen = self.original(seed)
+            judgement = hand_over(self.handover, seed=seed, folder=folder)
         return Trial(
             detected=bool(judgement.caught_by),
             caught_by=judgement.caught_by,
             adversary_cost=seen.cost,
-            verifier_cost=judgement.steps / STEPS if replays else 0.0,
+            verifier_cost=judgement.steps / STEPS if self.replays else 0.0,
             reproduced=seen.succeeded,
             original=seen.words,
         )
 
-    return Attack(name=name, what=what, source=source, attempt=attempt, expected=expected)
 
-
-ATTACKS: Final[tuple[Attack, ...]] = (
-    _attack(
-        "adversarial-points-directed",
-        "points are optimised until their gradient leads from each made-up checkpoint to the next",
+_ALL: Final = (
+    _Published(
+        name="adversarial-points-directed",
+        what="points are optimised until their gradient leads from each made-up checkpoint to the next",
         source=f"{_ZHANG}, first variant",
         original=pol_points.directed_points,
         handover=points(directed=True, states=4),
         expected=_INITIAL,
     ),
-    _attack(
-        "adversarial-points-quiet",
-        "checkpoints are interpolated, and points optimised until their gradient is next to nothing there",
+    _Published(
+        name="adversarial-points-quiet",
+        what="checkpoints are interpolated, and points optimised until their gradient is next to nothing there",
         source=f"{_ZHANG}, second variant",
         original=pol_points.quiet_points,
         handover=points(directed=False, states=4),
         expected=_INITIAL,
     ),
-    _attack(
-        "adversarial-points-segments",
-        "the same, with one batch for all steps of a segment, so that few checkpoints are stored",
+    _Published(
+        name="adversarial-points-segments",
+        what="the same, with one batch for all steps of a segment, so that few checkpoints are stored",
         source=f"{_ZHANG}, third variant",
         original=pol_points.quiet_points_of_segments,
         handover=points(directed=False, states=2),
         expected=_INITIAL,
     ),
-    _attack(
-        "batches-forged",
-        "a row is taken out of the log: rows with nearly the same gradient are claimed in its place",
+    _Published(
+        name="batches-forged",
+        what="a row is taken out of the log: rows with nearly the same gradient are claimed in its place",
         source="Thudi et al. 2022 (arXiv 2110.11891)",
         original=pol_forging.forged_batches,
         handover=edited(
             ("weighbridge.attacks.tampering_data:other_rows", {"how": "exchanged", "steps": [5], "rows": 1})
         ),
     ),
-    _attack(
-        "buffers-scaled",
-        "averages that normalisation keeps are multiplied by 1,000 in the last state",
+    _Published(
+        name="buffers-scaled",
+        what="averages that normalisation keeps are multiplied by 1,000 in the last state",
         source=_CODE,
         original=pol_claims.spoilt_buffers,
         handover=edited(("buffers_scaled", {"step": STEPS, "by": 1000.0})),
     ),
-    _attack(
-        "data-claimed",
-        "other rows are claimed for every batch than were trained on",
+    _Published(
+        name="data-claimed",
+        what="other rows are claimed for every batch than were trained on",
         source=_CODE,
         original=pol_claims.other_data,
         handover=edited(
@@ -106,32 +113,32 @@ ATTACKS: Final[tuple[Attack, ...]] = (
             )
         ),
     ),
-    _attack(
-        "dataset-hash-labels",
-        "labels are changed in the data that are handed over",
+    _Published(
+        name="dataset-hash-labels",
+        what="labels are changed in the data that are handed over",
         source=_CODE,
         original=pol_claims.other_labels,
         handover=changed_byte(_LABEL),
         replays=False,
     ),
-    _attack(
-        "dataset-hash-pixel",
-        "numbers inside an image are changed in the data that are handed over: arrays are hashed as printed",
+    _Published(
+        name="dataset-hash-pixel",
+        what="numbers inside an image are changed in the data that are handed over: arrays are hashed as printed",
         source=_CODE,
         original=pol_claims.changed_pixel,
         handover=changed_byte(_LABEL // 2),
         replays=False,
     ),
-    _attack(
-        "idle-run",
-        "nothing is trained: every state is the first",
+    _Published(
+        name="idle-run",
+        what="nothing is trained: every state is the first",
         source=_CODE,
         original=pol_claims.idle,
         handover=edited((f"{_OURS}:standing_still", {})),
     ),
-    _attack(
-        "infinitesimal-updates",
-        "checkpoints are interpolated to stolen weights, at a learning rate of nearly nothing in the optimizer's state",
+    _Published(
+        name="infinitesimal-updates",
+        what="checkpoints are interpolated to stolen weights; the optimizer's state holds a rate of nearly nothing",
         source=f"{_FANG}, infinitesimal update",
         original=pol_paths.infinitesimal,
         handover=to_stolen(
@@ -141,41 +148,41 @@ ATTACKS: Final[tuple[Attack, ...]] = (
             ]
         ),
     ),
-    _attack(
-        "momentum-straight-line",
-        "momentum is forged before the first step and carries the weights in a line to stolen ones",
+    _Published(
+        name="momentum-straight-line",
+        what="momentum is forged before the first step and carries the weights in a line to stolen ones",
         source=_CODE,
         original=pol_paths.straight_momentum,
         handover=to_stolen(lambda target: [(f"{_OURS}:momentum_forged", {"anchor": target, "until": 4})]),
         expected=_INITIAL,
     ),
-    _attack(
-        "order-chosen",
-        "batches come in an order of the prover's own choice, said to be drawn",
+    _Published(
+        name="order-chosen",
+        what="batches come in an order of the prover's own choice, said to be drawn",
         source=_CODE,
         original=pol_claims.other_order,
         handover=edited(
             ("weighbridge.attacks.tampering_data:other_rows", {"how": "moved", "steps": list(range(STEPS - 1))})
         ),
     ),
-    _attack(
-        "rate-smuggled",
-        "the run is trained at half the declared learning rate, which stands in the optimizer's state",
+    _Published(
+        name="rate-smuggled",
+        what="the run is trained at half the declared learning rate, which stands in the optimizer's state",
         source=_CODE,
         original=pol_claims.smuggled_rate,
         handover=edited(("hyperparameter_smuggled", {"step": 0, "name": "lr", "value": None, "times": 0.5})),
     ),
-    _attack(
-        "start-claimed",
-        "trained weights, given the law of random ones layer by layer, are claimed as the random start",
+    _Published(
+        name="start-claimed",
+        what="trained weights, given the law of random ones layer by layer, are claimed as the random start",
         source="Shavit 2023 (arXiv 2303.11341), footnote 18",
         original=pol_start.claimed_start,
         handover=to_stolen(lambda target: [("weights_moved", {"step": 0, "anchor": target})]),
         expected=_INITIAL,
     ),
-    _attack(
-        "top-q-evaded",
-        "honest segments with the largest changes draw the verifier's replays; the others jump to stolen weights",
+    _Published(
+        name="top-q-evaded",
+        what="honest segments with the largest changes draw the verifier's replays; the others jump to stolen weights",
         source=f"{_FANG}, blindfold top-Q",
         original=pol_paths.evading_top,
         handover=to_stolen(
@@ -186,3 +193,10 @@ ATTACKS: Final[tuple[Attack, ...]] = (
         ),
     ),
 )
+
+ATTACKS: Final = tuple(
+    Attack(name=one.name, what=one.what, source=one.source, attempt=one.attempt, expected=one.expected) for one in _ALL
+)
+
+HANDOVERS: Final = {one.name: one.handover for one in _ALL}
+"""Each attack's second form by its name."""
