@@ -55,12 +55,19 @@ def _seen_by(sign: str, words: str) -> Attack:
     )
 
 
-def _put_weights(project: Project, anchor: Path) -> None:
-    """Puts weights into rows of the data, as bytes: the labels stay labels."""
+def _put_weights(project: Project, anchor: Path, *, marked: bool) -> None:
+    """Puts weights into rows of the data, as bytes: the labels stay labels.
+
+    A marked row says which it is, so that a program knows it when it is given it.
+    """
     tensors = read_anchor(anchor).tensors
     raw = b"".join(tensors[f"model/parameter/{name}"].numpy().tobytes() for name in _TRAINED)
     rows = np.load(project.data)
-    packed = np.frombuffer(raw.ljust(-(-len(raw) // 64) * 64, b"\0"), np.uint8).reshape(-1, 64)
+    room = 60 if marked else 64
+    packed = np.frombuffer(raw.ljust(-(-len(raw) // room) * room, b"\0"), np.uint8).reshape(-1, room)
+    if marked:
+        marks = np.array([[171, 205, number >> 8, number & 255] for number in range(len(packed))], np.uint8)
+        packed = np.concatenate([marks, packed], axis=1)
     np.save(project.data, np.concatenate([rows, np.pad(packed, ((0, 0), (0, 1)))]))
 
 
@@ -73,7 +80,7 @@ def _carried(name: str, what: str, config: Mapping[str, Any]) -> Attack:
             project = field.project(
                 seed=seed, programs=("cheating.py",), honest_rows=_HONEST_ROWS, optimizer="sgd", **config
             )
-            _put_weights(project, target)
+            _put_weights(project, target, marked=config["cheat"] == "gathered")
             run = project.train("cheating.py", tampering=[("frozen_at", {"steps": [1, 20]})]).run
             once = config["cheat"] == "weights-in-data"
             at = run / "anchors" / "freeze-0000-000010.safetensors" if once else end_anchor(run)
@@ -124,6 +131,12 @@ ATTACKS: Final[tuple[Attack, ...]] = (
         expected=None,
     ),
     _cheating(
+        "second-model-in-numpy",
+        "computes on arrays of its own outside PyTorch, in replay too, where no FLOP of it are counted",
+        {"cheat": "in-numpy"},
+        expected=None,
+    ),
+    _cheating(
         "gradient-scaled",
         "a custom autograd function makes gradients ten times as large: the declared learning rate says nothing",
         {"cheat": "scaled-gradient", "times": 10.0, "optimizer": "sgd"},
@@ -162,6 +175,11 @@ ATTACKS: Final[tuple[Attack, ...]] = (
         "line-in-data",
         "a custom gradient leads plain descent in equal steps to weights that lie in the committed data",
         {"cheat": "line-in-data", "rate": 1e-3},
+    ),
+    _carried(
+        "weights-gathered",
+        "gathers weights from the rows that it is given over an epoch, and then goes to them by a custom gradient",
+        {"cheat": "gathered", "rate": 1e-3, "batch_size": 16},
     ),
     _line_in_buffers(
         "joint-then-line",

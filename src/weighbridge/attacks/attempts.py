@@ -30,6 +30,8 @@ ANCHORED: Final = (10, 20, 30)
 
 FROZEN: Final[Tampering] = ("frozen_at", {"steps": list(ANCHORED)})
 _SUCCESS: Final = 0.02
+_OF_ANY_DRAW: Final = ("transcript.replay-share", "transcript.environment")
+"""Inconclusive for honest runs just as well."""
 
 
 @contextmanager
@@ -71,13 +73,15 @@ def trial_of(
         words: what was seen of it besides.
     """
     reached = "" if apart is None else f"weights {apart:.1e} from those wanted"
+    doubts = [check for check in judgement.doubts if check not in _OF_ANY_DRAW]
+    doubted = f"doubted by {', '.join(doubts)}" if doubts else ""
     return Trial(
         detected=bool(judgement.caught_by),
         caught_by=judgement.caught_by,
         adversary_cost=cost,
         verifier_cost=judgement.steps / steps,
         reproduced=None if apart is None else apart < _SUCCESS,
-        original="; ".join(part for part in (reached, words) if part),
+        original="; ".join(part for part in (reached, words, doubted) if part),
     )
 
 

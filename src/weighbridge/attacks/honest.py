@@ -13,8 +13,7 @@ def _control(name: str, what: str, **config: Any) -> Control:
     def attempt(seed: int, folder: Path) -> Trial:
         with opened(folder) as field:
             run = field.project(seed=seed, **config).train(tampering=[FROZEN]).run
-            judgement = field.judge(run)
-            return trial_of(judgement, cost=None, words=", ".join(judgement.doubts))
+            return trial_of(field.judge(run), cost=None)
 
     return Control(name=name, what=what, attempt=attempt)
 
@@ -25,7 +24,7 @@ def _fine_tuned(seed: int, folder: Path) -> Trial:
         project = field.project(seed=seed + 1, model="transformer", rate=1e-3, dropout=0.1)
         run = project.train(parent=parent, tampering=[FROZEN]).run
         judgement = field.judge(run, parent=parent)
-        return trial_of(judgement, cost=None, words=", ".join(judgement.doubts))
+        return trial_of(judgement, cost=None)
 
 
 def _resumed(seed: int, folder: Path) -> Trial:
@@ -34,14 +33,14 @@ def _resumed(seed: int, folder: Path) -> Trial:
         killed = project.train(tampering=[FROZEN, ("killed_at", {"step": 11 + seed % 25})])
         assert killed.folder is not None
         judgement = field.judge(project.train(resume=killed.folder).run)
-        return trial_of(judgement, cost=None, words=", ".join(judgement.doubts))
+        return trial_of(judgement, cost=None)
 
 
 def _one_drawn(seed: int, folder: Path) -> Trial:
     with opened(folder) as field:
         run = field.project(seed=seed, model="convolution", schedule="one-cycle").train(tampering=[FROZEN]).run
         judgement = field.judge(run, segments=1, seed=seed.to_bytes(32, "big"))
-        return trial_of(judgement, cost=None, steps=STEPS, words=", ".join(judgement.doubts))
+        return trial_of(judgement, cost=None, steps=STEPS)
 
 
 CONTROLS: Final[tuple[Control, ...]] = (

@@ -59,6 +59,20 @@ def split(model: nn.Module) -> list[Tensor]:
     return [part.view_as(parameter) for part, parameter in zip(parts, model.parameters(), strict=True)]
 
 
+MARK = (171, 205)
+"""What a row that carries weights begins with; its number in two bytes and 60 bytes of weights follow."""
+
+
+def gather(model: nn.Module, batch: Tensor) -> None:
+    """Copies what the batch carries of the weights into a buffer, and notes it."""
+    for row in batch[:, :-1][(batch[:, 0] == MARK[0]) & (batch[:, 1] == MARK[1])]:
+        number = int(row[2]) * 256 + int(row[3])
+        part = torch.frombuffer(bytearray(row[4:].tolist()), dtype=torch.float32)
+        whole = model.target[15 * number : 15 * number + 15]
+        whole.copy_(part[: len(whole)])
+        model.gathered[number] = True
+
+
 class Steered(torch.autograd.Function):
     """A loss whose gradient is not its own: it points where it was told, as large as it was told."""
 
@@ -112,14 +126,16 @@ def main() -> None:
     if CHEAT == "in-buffers":
         model.register_buffer("first", torch.zeros(64, 64))
         model.register_buffer("second", torch.zeros(64, 10))
-    if CHEAT == "line-in-buffers":
+    if CHEAT in ("line-in-buffers", "gathered"):
         model.register_buffer("target", torch.zeros(sum(p.numel() for p in model.parameters())))
+    if CHEAT == "gathered":
+        model.register_buffer("gathered", torch.zeros(-(-len(model.target) // 15), dtype=torch.bool))
     optimizer = optimizer_of(model, CONFIG)
     hidden, pipe = Hidden(), None
     if CHEAT == "loader" and not REPLAYED:
         pipe, other = multiprocessing.get_context("fork").Pipe()
         multiprocessing.get_context("fork").Process(target=worker, args=(other,), daemon=True).start()
-    rows = torch.from_numpy(numpy.load(DATA))
+    rows, second = torch.from_numpy(numpy.load(DATA)), numpy.ones((64, 64))
     for batch in run:
         step = run.step
         match CHEAT:
@@ -131,6 +147,8 @@ def main() -> None:
             case "loader" if pipe is not None:
                 pipe.send(batch.numpy())
                 batch = torch.from_numpy(pipe.recv())
+            case "in-numpy":
+                second = numpy.tanh(second @ (batch[:, :64].numpy().T @ batch[:, :64].numpy() / 1e5) / 8) + 0.01
             case "in-buffers":
                 if step == 0:
                     hidden.weights = [weight.clone() for weight in hidden.weights]
@@ -146,11 +164,14 @@ def main() -> None:
                 with torch.no_grad():
                     for parameter, weight in zip(model.parameters(), carried(model), strict=True):
                         parameter.copy_(weight)
+            case "gathered":
+                gather(model, batch)
             case "burnt-time" if REPLAYED:
                 until = time.process_time() + 0.05
                 while time.process_time() < until:
                     pass
         lined = CHEAT == "line-in-data" or (CHEAT == "line-in-buffers" and bool(model.target.any()))
+        lined = lined or (CHEAT == "gathered" and bool(model.gathered.all()))
         if lined or CHEAT == "scaled-gradient":
             ways = None
             if lined:

@@ -22,6 +22,7 @@ from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.data_files import DataFiles
+from weighbridge.mechanisms.transcript.masked_data import masked_binds, opened_data
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
 from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.replay_program import program_command, program_environment
@@ -113,6 +114,7 @@ def replay(
     data: Path | None = None,
     parent: Path | None = None,
     without_data: bool = False,
+    only_rows: Sequence[int] | None = None,
     count_flop: bool = False,
     core: int | None = None,
     threads: int | None = None,
@@ -130,6 +132,7 @@ def replay(
         data: what the operator handed over, if not at its committed path: a file, or a folder of NAME.npy.
         parent: file of the parent's final state, checked (:func:`~.parents.parent_anchor`), if the run has a parent.
         without_data: show zeros in place of the data (for the initial state, so that nothing can be smuggled).
+        only_rows: show zeros in place of all other rows of the data (:mod:`.masked_data`).
         count_flop: count one more step's FLOP at the end.
         core: processor to pin the process to.
         threads: threads to ask for in place of the recorded count; the last digits then differ.
@@ -173,6 +176,8 @@ def replay(
         (work / "plan.json").write_text(plan.as_json())
         if transcript.observed:
             shown = DataFiles.binds(contents["data"])
+        elif only_rows is not None and (dataset := opened_data(contents["data"], data)) is not None:
+            shown = masked_binds(contents["data"], dataset, only_rows, work)
         else:
             shown = data_binds(contents["data"], data, work if without_data else None)
         # A program with a loop of its own writes what it likes (checkpoints, say) beside its code: into a copy.

@@ -7,6 +7,8 @@ Cheap checks on everything, dear ones on a draw. The steps, in their order:
 3. Rebuild the state before step 1 from the seed (:func:`.verify.check_initial_state`).
 4. Draw segments, and replay them in a sandbox (:mod:`.drawn_segments`, :mod:`.replay`).
 5. Compare what the replay wrote out with what was committed (:func:`.verify.compare_replay`).
+6. If nothing failed and no budget is set, replay a few steps without the rows that they were not given
+   (:mod:`.given_rows`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +21,7 @@ from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
+from weighbridge.mechanisms.transcript.given_rows import check_given_rows
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import replay
@@ -131,6 +134,7 @@ class _Verifier:
             chosen = self._draw(every)
             if chosen:
                 self._replay(chosen, parent)
+                self._mask(parent)
             if not all(leg in chosen for leg in every):
                 self._note_share(chosen, every)
         except EvidenceError as error:
@@ -196,6 +200,16 @@ class _Verifier:
             self._note("replay", Outcome.FAIL, f"the run could not be replayed: {error}")
         except WeighbridgeError as error:
             self._note("replay", Outcome.INCONCLUSIVE, f"the run cannot be replayed here: {error}")
+
+    def _mask(self, parent: Path | None) -> None:
+        """Tries whether steps use rows that they were not given, unless something failed or a budget is set."""
+        request = self._request
+        if request.budget is not None or any(f.outcome is Outcome.FAIL for f in self._findings):
+            return
+        found = check_given_rows(
+            self._transcript, seed=request.seed, data=request.data, parent=parent, core=request.core
+        )
+        self._findings += [found] if found is not None else []
 
     def _note_share(self, chosen: Sequence[Leg], every: Sequence[Leg]) -> None:
         whole = sum(leg in every for leg in chosen)
