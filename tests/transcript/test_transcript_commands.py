@@ -61,6 +61,7 @@ def test_an_honest_run_holds_in_the_sandbox(rich: Ended, exported: Path) -> None
         "initial-state",
         "replay",
         "replay-time",
+        "given-rows",
     }
     assert printed["run"] == rich.open().run
     assert printed["drawn"] == [[0, 3], [3, 7], [7, 12], [12, 16], [16, 20]] and printed["steps"] == 20

@@ -65,7 +65,11 @@ class Zygote:
         """Ends the process."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:  # it holds nothing that would be lost
+            self._process.kill()
+            self._process.wait()
         self._process.stdout.close()
 
     def __enter__(self) -> Self:

@@ -5,9 +5,10 @@ rows in an order of its own. Such a program repeats itself bit for bit, so repla
 replayed once more with all rows zero but those due in them by the seed's order, which nobody knew when the data were
 committed: what comes out otherwise was not made of what the steps were given.
 
-The first steps are always among them, and those after one anchor drawn from the verifier's seed. A program that
-normalises with statistics of the whole file comes out otherwise too, so this raises suspicion and accuses nobody. One
-that gathers what it is given, batch by batch, and uses it later passes.
+The first steps are always among them, and one segment drawn from the verifier's seed: a program that reads the file
+once, later than that, is found with one chance in as many as the run has segments. A program that normalises with
+statistics of the whole file comes out otherwise too, so this raises suspicion and accuses nobody. One that gathers what
+it is given, batch by batch, and uses it later passes.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.draws import draw
 from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.masked_data import opened_data
 from weighbridge.mechanisms.transcript.plans import segments_of
 from weighbridge.mechanisms.transcript.reading import transcript_finding
@@ -29,12 +31,19 @@ _CHECK = "given-rows"
 _DOMAIN = b"weighbridge/given-rows/1"
 
 
-def stretches(transcript: Transcript, seed: bytes) -> list[Leg]:
-    """Returns the first steps up to a committed digest, and those after one drawn anchor."""
+def stretches(transcript: Transcript, seed: bytes, *, whole: bool = True) -> list[Leg]:
+    """Returns the first steps up to a committed digest, and one drawn segment.
+
+    Args:
+        transcript: the opened run.
+        seed: of the draw.
+        whole: take all of the drawn segment; else only its steps up to a committed digest.
+    """
     every = segments_of(transcript)
-    later = {f"{leg.start:020d}": leg for leg in every[1:]}
-    chosen = [every[0]] + ([later[name] for name in draw(list(later), 1, seed=_DOMAIN + seed)] if later else [])
-    return [_shortened(transcript, leg) for leg in chosen]
+    names = {f"{leg.start:020d}": leg for leg in every}
+    drawn = names[draw(list(names), 1, seed=_DOMAIN + seed)[0]]
+    drawn = drawn if whole else _shortened(transcript, drawn)
+    return [drawn] if drawn.start == 0 else [_shortened(transcript, every[0]), drawn]
 
 
 def _shortened(transcript: Transcript, leg: Leg) -> Leg:
@@ -65,14 +74,17 @@ def check_given_rows(
     """
     if transcript.observed:
         return None
-    legs = [leg for leg in stretches(transcript, seed) if leg.until > leg.start]
+    legs = stretches(transcript, seed)
+    if transcript.reached == 0:
+        return None
     try:
         dataset = opened_data(transcript.contents["data"], data)
-        if dataset is None or not legs:
+        if dataset is None:
             return None
-        size = int(transcript.contents["loop"]["batch_size"])
-        due = [dataset.indices(transcript.seed, batch_size=size, start=leg.start, stop=leg.until) for leg in legs]
-        rows = {int(row) for batches in due for batch in batches for row in batch}
+        rows = _due(transcript, dataset, legs)
+        if len(rows) == len(dataset):
+            legs = stretches(transcript, seed, whole=False)
+            rows = _due(transcript, dataset, legs)
         if len(rows) == len(dataset):
             return None
         with replay(transcript, legs=legs, data=data, parent=parent, core=core, only_rows=sorted(rows)) as outcome:
@@ -97,6 +109,13 @@ def check_given_rows(
         figure=0.0,
         unit="steps",
     )
+
+
+def _due(transcript: Transcript, dataset: Dataset, legs: Sequence[Leg]) -> set[int]:
+    """Returns the rows that these steps are given."""
+    size = int(transcript.contents["loop"]["batch_size"])
+    due = (dataset.indices(transcript.seed, batch_size=size, start=leg.start, stop=leg.until) for leg in legs)
+    return {int(row) for batches in due for batch in batches for row in batch}
 
 
 def _doubt(transcript: Transcript, legs: Sequence[Leg], how: str, wrong: Sequence[Leg]) -> Finding:
