@@ -67,4 +67,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _share(value: float | None) -> str:
     if value is None:
         return _NONE
-    return f"{value:.2g} ×" if value >= 2 else f"{value:.2%}" if value < 0.1 else f"{value:.0%}"
+    if 0 < value < 5e-5:
+        return "< 0.01%"
+    return f"{value:.2g} ×" if value >= 2 else f"{value:.2%}" if 0 < value < 0.1 else f"{value:.0%}"

@@ -39,6 +39,7 @@ _CONFIG: Final[dict[str, Any]] = {
     "stride": 4,
 }
 _OWN_SEED: Final = 7
+_ROWS: Final = 64
 _ROUNDS: Final = 12
 
 Handover = Callable[[Field, Project, int], Judgement]
@@ -48,7 +49,7 @@ Handover = Callable[[Field, Project, int], Judgement]
 def hand_over(handover: Handover, *, seed: int, folder: Path) -> Judgement:
     """Makes a field and a project, and hands over what the forger makes there."""
     with opened(folder) as field:
-        return handover(field, field.project(seed=seed, **_CONFIG), seed)
+        return handover(field, field.project(seed=seed, rows=_ROWS, **_CONFIG), seed)
 
 
 def edited(*tampering: Tampering) -> Handover:
