@@ -91,6 +91,7 @@ EXPECTED = {
     "--name-column --size-column --only --skip-unsized --picture --json",
     "weighbridge practice": "FOLDER",
     "weighbridge record": "COMMAND --out --data --code --stride --variable --anchor-every --bind --resume --strict",
+    "weighbridge redteam": "--attack --seeds --table --page --json",
     "weighbridge registry add": "STATEMENTS --db --roots --json",
     "weighbridge registry correct": "STATEMENT --reason --key --roots --out",
     "weighbridge registry findings": "--db --roots --chip --at --transit-days --json",

@@ -23,6 +23,7 @@ def build() -> typer.Typer:
         plan_commands,
         practice_commands,
         record_commands,
+        redteam_commands,
         registry_commands,
         transcript_commands,
     )
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
     demo_commands.mount(app)
     practice_commands.mount(app)
     record_commands.mount(app)
+    redteam_commands.mount(app)
     case_commands.mount(app)
     doctor_commands.mount(app)
     return app
