@@ -9,10 +9,12 @@ import typer
 
 from weighbridge.app.console import print_json
 from weighbridge.app.output import exit_status, print_findings
+from weighbridge.app.sealed_output import verify_in_room
 from weighbridge.errors import InputError
 from weighbridge.evidence.export import ExportedLog
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.transcript.sealed.sealing import Sealed
 
 __all__ = ["mount"]
 
@@ -39,12 +41,20 @@ def verify(
         Path | None, typer.Option(help="Transcript of the run with whose final weights this one began.")
     ] = None,
     core: Annotated[int | None, typer.Option(help="Processor to replay on.")] = None,
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Verify in the sealed room: one record of fixed size leaves it.")
+    ] = False,
+    pad_seconds: Annotated[
+        float | None, typer.Option(help="With --sealed: answer after exactly this long; what is not done is stopped.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verifies a transcript: statements, journal, initial state, and replay of drawn segments in a sandbox.
 
     Segments lie between anchored states; the first boundary is always rebuilt from the seed. Exits with 0 if all
     holds, 1 if a check failed, 3 if one could not be made, 2 if the command itself cannot be followed.
+
+    With --sealed nothing leaves but one record of 1,024 bytes, the same for --json; a draw then needs its seed.
 
     Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --segments 5
     """
@@ -53,7 +63,26 @@ def verify(
     for name, value in (("--segments", segments), ("--budget", budget)):
         if value is not None and value < 0:
             raise InputError("must not be negative", where=name)
+    if pad_seconds is not None and not sealed:
+        raise InputError("pads the sealed room's answer only", where="--pad-seconds", mend="add --sealed")
+    if sealed and seed is None and (segments is not None or budget is not None):
+        raise InputError("is needed: the sealed record names none", where="--seed", mend="name 32 bytes, hexadecimal")
     drawn_by = _seed(seed)
+    if sealed:
+        verify_in_room(
+            run,
+            Sealed(
+                seed=drawn_by,
+                roots=roots,
+                log=log,
+                segments=segments,
+                budget=budget,
+                data=data,
+                parent=parent,
+                core=core,
+                pad_seconds=pad_seconds,
+            ),
+        )
     trusted = TrustRoots.load(roots) if roots is not None else None
     request = Request(
         seed=drawn_by,

@@ -101,7 +101,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "parent": _parent,
             **_WHERE,
         },
-        {"startup_until": _natural},
+        {"salt": _digest, "startup_until": _natural},
     ),
     "step": (
         {

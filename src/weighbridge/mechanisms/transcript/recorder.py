@@ -155,6 +155,7 @@ class Recorder:
         write_anchor(self.folder / "anchors" / first, state)
         event = {
             "type": "segment",
+            "salt": salt_for(self._key, f"journal/{self._segment}").hex(),
             "segment": self._segment,
             "run": self.run,
             "step": self.step,
