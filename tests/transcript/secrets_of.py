@@ -107,7 +107,7 @@ def run_and_look(folder: Path, *words: object) -> Left:
             cwd=folder / "here",
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
     finally:
         done.set()

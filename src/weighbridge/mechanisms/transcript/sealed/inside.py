@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from weighbridge.errors import EvidenceError
+from weighbridge.mechanisms.transcript.sealed.agreement import Output, Terms
+from weighbridge.mechanisms.transcript.sealed.build import Build, Places
 from weighbridge.mechanisms.transcript.sealed.record import SealedRecord
 from weighbridge.mechanisms.transcript.sealed.room import INSIDE, keep_no_core
 
@@ -36,6 +39,12 @@ def _answer(request: Mapping[str, Any]) -> bytes:
     match request["task"]:
         case "verify":
             return verified(request).encode()
+        case "agreed":
+            return agreed(request).encode()
+        case "query":
+            from weighbridge.mechanisms.transcript.sealed.asking import asked
+
+            return asked(request)
     raise ValueError
 
 
@@ -65,7 +74,20 @@ def verified(request: Mapping[str, Any]) -> SealedRecord:
             core=request["core"],
         ),
     )
+    if request.get("run") not in (None, verification.run):
+        raise EvidenceError("is not the run that was agreed", where="run")
     return SealedRecord.of(verification.findings)
+
+
+def agreed(request: Mapping[str, Any]) -> Output:
+    """Measures this very build as the room sees it, and verifies the agreed run."""
+    terms = Terms.from_payload(request["terms"])
+    build = Build.measure(Places.here()).digest
+    terms.check_build(build)
+    record = SealedRecord.nothing()
+    with contextlib.suppress(Exception):
+        record = verified({**request, "run": terms.run, "segments": terms.segments, "budget": terms.budget})
+    return Output(terms.digest, terms.run, build, record)
 
 
 if __name__ == "__main__":

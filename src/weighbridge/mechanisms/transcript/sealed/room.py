@@ -27,7 +27,7 @@ import weighbridge
 from weighbridge.errors import InputError, MissingToolError
 from weighbridge.sandbox import Bind, interpreter_binds, is_place, unseen
 
-__all__ = ["INSIDE", "Room", "committed_files", "keep_no_core", "run_room"]
+__all__ = ["INSIDE", "Room", "committed_files", "keep_no_core", "probe", "run_room"]
 
 INSIDE = Path("/room")
 """Where the room has what it is shown."""
@@ -69,7 +69,7 @@ def run_room(room: Room) -> bytes | None:
         MissingToolError: no room can be made on this machine.
     """
     began = time.monotonic()
-    _probe()
+    probe()
     keep_no_core()
     answer = _run(room, None if room.seconds is None else began + room.seconds)
     if room.seconds is not None:
@@ -162,8 +162,12 @@ def _environment(*, own_bytecode: bool) -> dict[str, str]:
     return found if source.is_relative_to(sys.prefix) else found | {"PYTHONPATH": str(source)}
 
 
-def _probe() -> None:
-    """Makes a room that does nothing: whether one can be made here depends on no secret, and may be said aloud."""
+def probe() -> None:
+    """Makes a room that does nothing: whether one can be made here depends on no secret, and may be said aloud.
+
+    Raises:
+        MissingToolError: none can be made.
+    """
     nested = [*_program("bwrap"), "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534"]
     nested += ["--ro-bind", "/", "/", "--proc", "/proc", "--", "/bin/true"]
     _program("mount"), _program("setpriv")

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.sealed.agreement import OUTPUT_BYTES, Output, Terms
 from weighbridge.mechanisms.transcript.sealed.record import RECORD_BYTES, SealedRecord
 from weighbridge.mechanisms.transcript.sealed.room import INSIDE, Room, committed_files, run_room
 from weighbridge.sandbox import Bind
 
-__all__ = ["Sealed", "verify_sealed"]
+__all__ = ["Sealed", "verify_agreed", "verify_sealed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +94,30 @@ def verify_sealed(run: Path, sealed: Sealed) -> SealedRecord:
         return SealedRecord.decode(answer or b"", "room")
     except EvidenceError:
         return SealedRecord.nothing()
+
+
+def verify_agreed(run: Path, sealed: Sealed, terms: Terms) -> Output:
+    """Verifies a run under agreed terms, by a build that the room measures and compiles anew.
+
+    Raises:
+        EvidenceError: the room gave no output under these terms: this build is not agreed, or the room broke.
+        InputError: the seed is not the one agreed, or something that was named is not there.
+        MissingToolError: no room can be made on this machine.
+    """
+    terms.check_seed(sealed.seed)
+    answer = run_room(
+        Room(
+            shown=sealed.shown(run),
+            request={"task": "agreed", "terms": terms.payload(), **sealed.request()},
+            answer_bytes=OUTPUT_BYTES,
+            seconds=terms.pad_seconds,
+            own_bytecode=True,
+        )
+    )
+    if answer is None:
+        raise EvidenceError(
+            "gave no output: this build is none that was agreed, its time was too short, or it broke",
+            where="room",
+            mend="compare weighbridge sealed build with the terms",
+        )
+    return Output.decode(answer, terms, "room")
