@@ -81,8 +81,12 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
         signer = FileSigner.create(folder / f"{name}.pem")
         return signer.with_chain([issue(body, root, public_key=signer.public_key, name=name, role=role), root])
 
-    log_key = TrustRoots(roots=(root,), log_key=None)  # type: ignore[arg-type]
-    return Table(log_key, certified("I", "inspector"), certified("O", "operator"), certified("R", "operator"))
+    roots = TrustRoots(roots=(root,), log_key=None)  # type: ignore[arg-type]
+    return Table(roots, certified("I", "inspector"), certified("O", "operator"), certified("R", "operator"))
+
+
+def spoilt(raw: bytes) -> bytes:
+    return raw[:-1] + bytes([raw[-1] ^ 1])
 
 
 def test_both_signatures_make_a_verdict(table: Table) -> None:
@@ -104,7 +108,7 @@ def test_both_signatures_make_a_verdict(table: Table) -> None:
         lambda t: [t.agreement(t.inspector), t.agreement(t.operator, replace(t.terms, segments=0))],
         lambda t: [t.agreement(t.inspector), t.agreement(t.operator, replace(t.terms, builds=("33" * 32,)))],
         lambda t: [t.agreement(t.inspector), t.signature(t.operator)],
-        lambda t: [t.agreement(t.inspector), t.agreement(t.operator)[:-1] + b"\0"],
+        lambda t: [t.agreement(t.inspector), spoilt(t.agreement(t.operator))],
     ],
 )
 def test_terms_are_both_parties_or_nobodys(table: Table, papers: Callable[[Table], list[bytes]]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -210,7 +211,7 @@ def _write_new(out: Path, content: bytes) -> None:
     replace_whole(out, content)
 
 
-def _told(title: str, told: dict[str, object], *, as_json: bool) -> None:
+def _told(title: str, told: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:

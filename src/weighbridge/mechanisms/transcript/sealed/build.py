@@ -72,7 +72,8 @@ class Places:
             raise InputError(
                 "is no virtual environment", where=prefix, mend="name the folder with pyvenv.cfg"
             ) from error
-        said = dict((part.strip() for part in line.split("=", 1)) for line in lines if "=" in line)
+        parted = [line.partition("=") for line in lines]
+        said = {name.strip(): value.strip() for name, _, value in parted}
         executable = (prefix / "bin" / "python").resolve()
         packages = sorted((prefix / "lib").glob("python3.*/site-packages"))
         library = Path(said.get("home", "")).parent / "lib" / (packages[0].parent.name if packages else "")

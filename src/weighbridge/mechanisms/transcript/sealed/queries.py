@@ -91,13 +91,13 @@ class Output:
         if type(value) not in (int, float) or not self.low <= value <= self.high:
             raise EvidenceError("is no number in the registered range", where="answer", field=self.name)
         low, high = self._place(self.low), self._place(self.high)
-        return math.floor((self._place(value) - low) / (high - low) * (2**self.bits - 1) + 0.5)
+        return math.floor((self._place(float(value)) - low) / (high - low) * float(2**self.bits - 1) + 0.5)
 
     def value(self, level: int) -> float:
         """Returns the value that a level stands for."""
         low, high = self._place(self.low), self._place(self.high)
         place = low + (high - low) * level / (2**self.bits - 1)
-        return 10**place if self.scale == "log10" else place
+        return math.pow(10, place) if self.scale == "log10" else place
 
 
 @dataclass(frozen=True, kw_only=True)

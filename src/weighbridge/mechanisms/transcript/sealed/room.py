@@ -1,8 +1,8 @@
 """The room, seen from outside: a process with nothing writable but memory, and one pipe that carries one record.
 
 Built on bubblewrap like the sandbox of a replay, and around it: inside the room the program under test runs in a
-sandbox of its own. The transcript and the data are shown read-only; ``/tmp`` and all else that can be written lies in a tmpfs
-of the room's own namespace, which the kernel frees with the last of its processes. There is no network; standard
+sandbox of its own. The transcript and the data are shown read-only; ``/tmp`` and all else that can be written lies in a
+tmpfs of the room's own namespace, which the kernel frees with the last of its processes. There is no network; standard
 error goes nowhere; no core file is written or piped; no word of a run stands on a command line.
 
 What is not hidden: how long it took (pad it), how busy the machine was, how large the shown files are, the places at

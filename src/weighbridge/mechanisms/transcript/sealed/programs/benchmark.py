@@ -1,8 +1,8 @@
 """Score of one drawn checkpoint on a held test.
 
-Beside it: ``evaluator.py`` with ``score(state, parameters) -> float``; the test may lie beside it too. The checkpoint is
-drawn evenly from the committed states at hand by the query's seed, the initial one left out; parameter ``last`` (true)
-takes the last instead. Answer: ``score``.
+Beside it: ``evaluator.py`` with ``score(state, parameters) -> float``; the test may lie beside it too. The checkpoint
+is drawn evenly from the committed states at hand by the query's seed, the initial one left out; parameter ``last``
+(true) takes the last instead. Answer: ``score``.
 """
 
 import random

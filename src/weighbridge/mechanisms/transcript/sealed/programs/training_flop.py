@@ -1,16 +1,21 @@
 """Cumulative FLOP of a run and its declared parents, under each policy that counts training.
 
-FLOP of a step are the room's count in a replay (``"measures": ["flop_per_step"]``); steps taken count as often as they
-were taken. Parameters: ``purpose`` of the work (default ``training``), ``parents``: list of ``operations`` and ``format``
-of each run before it in its line, as answered for those runs. Answers: one for each policy by its id, and
+FLOP of a step are the room's count in a replay (``"measures": ["flop_per_step"]``); steps count as often as they were
+taken. Parameters: ``purpose`` of the work (default ``training``), ``parents``: list of ``operations`` and ``format`` of
+each run before it in its line, as answered for those runs. Answers: one for each policy by its id, and
 ``lineage_known``: 0 if the run has a parent and none is told, 1 otherwise.
 """
 
 from weighbridge.mechanisms.transcript.sealed.opened import Opened
 from weighbridge.rules.counting import TRAINING_POLICIES, count
-from weighbridge.rules.work import WorkItem
+from weighbridge.rules.work import NumberFormat, WorkItem, bits_of
 
-_FORMATS = {"torch.float64": "fp64", "torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
+_FORMATS: dict[str, NumberFormat] = {
+    "torch.float64": "fp64",
+    "torch.float32": "fp32",
+    "torch.float16": "fp16",
+    "torch.bfloat16": "bf16",
+}
 
 
 def main() -> None:
@@ -19,7 +24,7 @@ def main() -> None:
     transcript = opened.transcript
     weights = opened.state(max(opened.anchors())).tensors
     formats = {_FORMATS[str(t.dtype)] for name, t in weights.items() if "/parameter/" in name}
-    widest = max(formats, key=lambda name: int(name[2:]))
+    widest = max(formats, key=bits_of)
     operations = transcript.steps_taken * opened.measured["flop_per_step"]
     purpose = opened.parameters.get("purpose", "training")
     items = [WorkItem(kind="training", format=widest, operations=operations, purpose=purpose)]
