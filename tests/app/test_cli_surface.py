@@ -98,12 +98,22 @@ EXPECTED = {
     "weighbridge registry import": "FILE --db --key --roots --json",
     "weighbridge registry show": "CHIP --db --roots --at --json",
     "weighbridge registry sign": "STEP --chip --key --out --party --to --from --at --serial --location",
+    "weighbridge sealed agree": "TERMS OUT --key --spool --json",
+    "weighbridge sealed allow": "OUT --run --bits --key --spool --json",
+    "weighbridge sealed build": "--at --expect --json",
+    "weighbridge sealed check": "OUTPUT --agreement --signature --roots --json",
+    "weighbridge sealed query": "RUN FOLDER --log --roots --ledger --key --kept --data --parent --pad-seconds --json",
+    "weighbridge sealed register": "FOLDER --run --key --spool --rule --json",
+    "weighbridge sealed run": "RUN OUT --agreement --roots --seed --log --data --parent --core",
+    "weighbridge sealed sign": "OUTPUT OUT --agreement --roots --key --spool --json",
+    "weighbridge sealed terms": "OUT --run --party --build --seed --segments --budget --pad-seconds --json",
     "weighbridge transcript diff": "RUN OTHER --segment --other-segment --json",
     "weighbridge transcript export": "RUN --anchor --out --key --roots --json",
     "weighbridge transcript list": "FOLDER --roots --json",
     "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",
     "weighbridge transcript show": "RUN --roots --json",
-    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core --json",
+    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core --sealed "
+    "--pad-seconds --json",
 }
 
 

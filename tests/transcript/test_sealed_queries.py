@@ -209,12 +209,16 @@ def test_a_query_that_an_operator_registered_is_refused(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     "files",
-    [FILES | {"program.py": b"print('programm')"}, FILES | {"detector.py": b""}, {"program.py": FILES["program.py"]}]
-    + [FILES | {"more.py": b""}],
+    [
+        FILES | {"program.py": b"print('programm')"},
+        FILES | {"detector.py": b""},
+        {"program.py": FILES["program.py"]},
+        FILES | {"more.py": b""},
+    ],
 )
 def test_an_edited_query_is_refused(desk: Desk, files: dict[str, bytes]) -> None:
     (registration,) = opened(desk)
-    with pytest.raises(EvidenceError, match="edited|other files"):
+    with pytest.raises(EvidenceError, match=r"edited|other files"):
         desk.ask(registration, files=files)
     assert desk.asked == 0 and not desk.ledger.entries
 

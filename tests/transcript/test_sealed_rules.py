@@ -94,17 +94,14 @@ def queries(data: np.ndarray[Any, Any]) -> dict[str, tuple[str | None, dict[str,
     share = {"answers": [output(name, 1, 10) for name in ("share", "low", "high")]}
     listed = {"salt": SALT.hex(), "digests": digests}
     flop = [{"name": name, "low": 1, "high": 1e30, "bits": 16, "scale": "log10"} for name in TRAINING_POLICIES]
+    counted = {"answers": [*flop, output("lineage_known", 1, 1)], "measures": ["flop_per_step"]}
     return {
         "whole": ("detector-share", share, {"detector": DETECTOR}),
         "drawn": ("detector-share", share | {"parameters": {"sample": 20}}, {"detector": DETECTOR}),
         "presence": ("presence", {"answers": [output("present", 7, 3)], "parameters": listed}, {}),
         "reinforcement": ("reinforcement-share", {"answers": [output("share", 1, 4)]}, {}),
         "benchmark": ("benchmark", {"answers": [output("score", 1000, 16)]}, {"evaluator": EVALUATOR}),
-        "flop": (
-            "training-flop",
-            {"answers": [*flop, output("lineage_known", 1, 1)], "measures": ["flop_per_step"]},
-            {},
-        ),
+        "flop": ("training-flop", counted, {}),
         "hostile": (None, {"answers": [output("stopped", 15, 4)]}, {"program": HOSTILE}),
         "endless": (None, {"answers": [output("x", 1, 1)], "seconds": 3}, {"program": "while True:\n    pass\n"}),
     }
