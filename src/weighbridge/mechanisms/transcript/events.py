@@ -73,6 +73,11 @@ def _parent(value: Any) -> bool:
     )
 
 
+def _rollout(value: Any) -> bool:
+    fields: dict[str, Check] = {"generator": _digest, "rollout": _digest, "kept": lambda kept: isinstance(kept, bool)}
+    return isinstance(value, dict) and set(value) == set(fields) and all(fields[n](v) for n, v in value.items())
+
+
 def _claimed(value: Any) -> bool:
     return value == -1 or _natural(value)
 
@@ -113,7 +118,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "cpu_ns": _natural,
             "monotonic_ns": _natural,
         },
-        {"state": _digest, "hyperparameters": _groups},
+        {"state": _digest, "hyperparameters": _groups, "rollouts": _all(_rollout)},
     ),
     "freeze": (
         {

@@ -13,12 +13,13 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.anchors import layout_of, write_anchor
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.discovery import Discovery
@@ -119,6 +120,10 @@ class Recorder:
         """Returns what the last event says besides."""
         return {}
 
+    def _about_the_step(self, step: int) -> dict[str, Any]:
+        """Returns what a step's event says besides."""
+        return {}
+
     def _places_of_data(self) -> list[list[Any]]:
         """Returns name, address and bytes of the committed data that lies in this process's own memory."""
         return []
@@ -136,6 +141,21 @@ class Recorder:
                 f" goes on; the transcript in {self.folder} ends here, unfinished",
                 file=sys.stderr,
             )
+
+    @contextlib.contextmanager
+    def _hooks_paused(self) -> Iterator[None]:
+        """What runs inside is no part of what the step under way shows.
+
+        Raises:
+            InputError: no step is under way.
+        """
+        if self._iteration is None:
+            raise InputError("are noted inside the loop", where="rollouts", mend="call rollout in the loop's body")
+        self._hooks.iteration = None
+        try:
+            yield
+        finally:
+            self._hooks.iteration = self._iteration
 
     # --- segments
 
@@ -273,6 +293,7 @@ class Recorder:
             "cpu_ns": time.process_time_ns(),
             "monotonic_ns": time.monotonic_ns(),
         }
+        event |= self._about_the_step(self.step - 1)
         used = self._used if iteration.updates else hyperparameters(self._subjects)
         if used != self._hyperparameters:
             event["hyperparameters"] = self._hyperparameters = used

@@ -62,6 +62,7 @@ class Replayer:
         self._gradients = self._subjects.carried(iteration.updated)
         self._say(
             {
+                **self._about_the_step(self.step - 1),
                 "type": "step",
                 "step": self.step - 1,
                 "batch": digest,
@@ -82,6 +83,10 @@ class Replayer:
     def updating(self) -> bool:
         """Whether an optimizer is at work at this moment."""
         return self._hooks.updating > 0
+
+    def _about_the_step(self, step: int) -> dict[str, Any]:
+        """Returns what a step's line says besides."""
+        return {}
 
     def boundary(self) -> None:
         """Writes the digest or the whole state at a step that the plan names."""
