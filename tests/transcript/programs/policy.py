@@ -39,7 +39,7 @@ def main() -> None:
 
         def generate(prompts: Tensor = prompts) -> dict[str, Tensor]:
             with torch.no_grad():
-                actions = torch.distributions.Categorical(logits=generator(prompts)).sample()
+                actions = torch.multinomial(generator(prompts).exp(), 1).squeeze(1)
             if config.get("chosen") and "WEIGHBRIDGE_REPLAY" not in os.environ:
                 actions = prompts % 4
             return {"prompts": prompts, "actions": actions}
