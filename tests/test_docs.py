@@ -33,6 +33,11 @@ from weighbridge.mechanisms.inspection.record import FORMS, VisitRecord
 from weighbridge.mechanisms.inspection.visit import Close
 from weighbridge.mechanisms.registry.epcis import read_event
 from weighbridge.mechanisms.transcript.commitment import Opening
+from weighbridge.mechanisms.transcript.sealed.agreement import OUTPUT_BYTES, Terms
+from weighbridge.mechanisms.transcript.sealed.agreement import Output as SealedOutput
+from weighbridge.mechanisms.transcript.sealed.queries import ANSWER_BYTES, Query
+from weighbridge.mechanisms.transcript.sealed.question import RULES
+from weighbridge.mechanisms.transcript.sealed.record import CHECKS, RECORD_BYTES, SealedRecord, most_bits
 from weighbridge.planning import ChipRun, every_form, plan_items, plan_snapshots
 from weighbridge.rules import WorkItem, load_rules
 
@@ -241,6 +246,26 @@ def test_fields_of_draws_and_visits() -> None:
     forms = {row[0].strip("`"): row[1] for row in rows(section("docs/statements.md", "visit-record"))}
     for what, form in FORMS.items():
         assert set(re.findall(r"`(\w+)`", forms[what])) >= set(form), what
+
+
+def test_fields_of_the_sealed_room() -> None:
+    def told(kind: str) -> set[str]:
+        return {row[0].strip("`") for row in rows(section("docs/statements.md", kind))[1:]}
+
+    terms = Terms(run="ab" * 32, parties=("11" * 32, "22" * 32), builds=("33" * 32,), seed_hash="44" * 32)
+    output = SealedOutput(terms.digest, terms.run, terms.builds[0], SealedRecord.nothing())
+    query = Query.of({"answers": [{"name": "x", "low": 0, "high": 1, "bits": 1}]}, {"program.py": b""}, run=terms.run)
+    assert told("sealed-agreement") == set(terms.payload())
+    assert told("sealed-verdict") == set(output.verdict_payload(terms))
+    assert told("query-registration") == set(query.payload())
+    page = (ROOT / "docs/sealed.md").read_text()
+    left = {row[0]: row for row in rows(section("docs/sealed.md", "What leaves"))}
+    assert left["record"][1:3] == [f"{RECORD_BYTES:,}", str(most_bits())]
+    assert left["agreed output"][1] == f"{OUTPUT_BYTES:,}" and left["answer to a query"][1] == str(ANSWER_BYTES)
+    assert {f"`{rule}`" for rule in RULES} <= {
+        row[0] for row in rows(section("docs/sealed.md", "Rules that are shipped"))
+    }
+    assert f"{len(CHECKS)} checks" in page
 
 
 def test_every_check_of_draws_and_visits_is_documented() -> None:

@@ -146,6 +146,8 @@ def interpreter_binds() -> tuple[Bind, ...]:
     paths.add(Path(__file__).resolve().parent)
     paths.add(Path(sys.executable).resolve().parent)
     paths.update(Path(p) for p in (*site.getsitepackages(), site.getusersitepackages()) if p in sys.path)
+    if sys.pycache_prefix is not None:
+        paths.add(Path(sys.pycache_prefix))
     system = [Path(p) for p in ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache")]
     kept: list[Path] = []
     for path in sorted(paths | {p for p in system if p.exists()}, key=lambda p: len(p.parts)):
@@ -180,23 +182,32 @@ def run_isolated(
         MissingToolError: bubblewrap is not installed, or this is not Linux.
         InputError: a bind's path does not exist, or nothing may be shown at its place.
     """
-    arguments = _arguments(command, sandbox)
+    limits, inside = _arguments(sandbox)
     with caged(threads=sandbox.threads, memory_bytes=sandbox.resident_bytes) as cage:
-        return _run(cage, arguments, sandbox, observer)
+        return _run(cage, command, sandbox, observer, limits=limits, inside=inside)
 
 
 def _run(
-    cage: Cage, arguments: Sequence[str], sandbox: Sandbox, observer: Callable[[int], None] | None
+    cage: Cage,
+    command: Sequence[str],
+    sandbox: Sandbox,
+    observer: Callable[[int], None] | None,
+    *,
+    limits: Sequence[str],
+    inside: Sequence[str],
 ) -> IsolatedResult:
     writable = [bind.host for bind in sandbox.binds if bind.writable]
     began = time.monotonic()
-    with _pinned(sandbox.core):
+    with _pinned(sandbox.core), unseen(inside) as options, unseen(command[1:]) as words:
         process = subprocess.Popen(
-            cage.command(arguments),
+            cage.command(
+                [*limits, "--args", str(options), "--", *_own_limit(sandbox), *_unseen_program(command, words)]
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=(options, words),
         )
     assert process.stdout is not None
     tail = _Tail(process.stdout)
@@ -254,8 +265,36 @@ def _exceeded(outer: int, sandbox: Sandbox) -> str:
     return ""
 
 
-def _arguments(command: Sequence[str], sandbox: Sandbox) -> list[str]:
-    """Returns the whole command line: limits, then bubblewrap, then the command."""
+@contextlib.contextmanager
+def unseen(words: Sequence[str]) -> Iterator[int]:
+    """Yields a descriptor from which words can be read, each ended by a zero byte: no command line shows them.
+
+    Command lines are read by every user of the machine, and words may be a run's hyperparameters or its paths.
+    """
+    descriptor = os.memfd_create("words")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(b"".join(os.fsencode(word) + b"\0" for word in words))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _unseen_program(command: Sequence[str], words: int) -> list[str]:
+    """Returns a command whose words are read from a descriptor, if it is a script or a module of this interpreter."""
+    if command[0] != sys.executable or len(command) < 2 or (command[1].startswith("-") and command[1] != "-m"):
+        return list(command)
+    return [command[0], str(Path(__file__).resolve().with_name("unseen_program.py")), str(words)]
+
+
+def _own_limit(sandbox: Sandbox) -> list[str]:
+    """Returns what limits threads inside the namespace alone. For root the kernel keeps no such limit."""
+    return [] if os.geteuid() == 0 else [shutil.which("prlimit") or "prlimit", f"--nproc={sandbox.threads}"]
+
+
+def _arguments(sandbox: Sandbox) -> tuple[list[str], list[str]]:
+    """Returns limits and bubblewrap itself as a command line, and bubblewrap's options."""
     if not sys.platform.startswith("linux"):
         raise MissingToolError("replay needs Linux: its sandbox is built on kernel namespaces", mend="use Linux")
     program, limiter = shutil.which("bwrap"), shutil.which("prlimit")
@@ -274,12 +313,13 @@ def _arguments(command: Sequence[str], sandbox: Sandbox) -> list[str]:
             raise InputError("does not exist, so the sandbox cannot show it", where=bind.host)
 
     # prlimit and bwrap execute the next in place. Limits set between fork and exec would need Python code there,
-    # which may deadlock in a process with threads.
+    # which may deadlock in a process with threads. Of core files 0 bytes would still feed a program that the kernel
+    # pipes them to; 1 byte is the value at which it gives up (kernel/fs/coredump.c).
     # Killed before bubblewrap has asked to die with it, this process would leave an orphan: its CPU time ends.
     processor_seconds = math.ceil(sandbox.seconds) * (1 if sandbox.core is not None else os.cpu_count() or 1) + 1
-    arguments = [limiter, f"--as={sandbox.memory_bytes}", f"--fsize={sandbox.file_bytes}", "--core=0"]
-    arguments += [f"--cpu={processor_seconds}", program]
-    arguments += ["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--as-pid-1"]
+    arguments = [limiter, f"--as={sandbox.memory_bytes}", f"--fsize={sandbox.file_bytes}", "--core=1"]
+    limits = [*arguments, f"--cpu={processor_seconds}", program]
+    arguments = ["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--as-pid-1"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     for place in ("/dev/shm", "/tmp"):  # noqa: S108
@@ -290,9 +330,7 @@ def _arguments(command: Sequence[str], sandbox: Sandbox) -> list[str]:
     for name, value in sandbox.environment.items():
         arguments += ["--setenv", name, value]
     directory = str(sandbox.working_directory)
-    # The limit holds inside the namespace alone. For root the kernel keeps none.
-    own = [] if os.geteuid() == 0 else [limiter, f"--nproc={sandbox.threads}"]
-    return [*arguments, "--dir", directory, "--chdir", directory, "--", *own, *command]
+    return limits, [*arguments, "--dir", directory, "--chdir", directory]
 
 
 @contextlib.contextmanager

@@ -101,6 +101,15 @@ EXPECTED = {
     "weighbridge registry sign": "STEP --chip --key --out --party --to --from --at --serial --location",
     "weighbridge transcript cost": "--parameters --optimizer --dtype --bytes-per-parameter --stride --step-seconds "
     "--anchors-per-day --tensors --chips --hash-rate --json",
+    "weighbridge sealed agree": "TERMS OUT --key --spool --json",
+    "weighbridge sealed allow": "OUT --run --bits --key --spool --json",
+    "weighbridge sealed build": "--at --expect --json",
+    "weighbridge sealed check": "OUTPUT --agreement --signature --roots --json",
+    "weighbridge sealed query": "RUN FOLDER --log --roots --ledger --key --kept --data --parent --pad-seconds --json",
+    "weighbridge sealed register": "FOLDER --run --key --spool --rule --json",
+    "weighbridge sealed run": "RUN OUT --agreement --roots --seed --log --data --parent --core",
+    "weighbridge sealed sign": "OUTPUT OUT --agreement --roots --key --spool --json",
+    "weighbridge sealed terms": "OUT --run --party --build --seed --segments --budget --pad-seconds --json",
     "weighbridge transcript diff": "RUN OTHER --segment --other-segment --json",
     "weighbridge transcript export": "RUN --anchor --out --key --roots --json",
     "weighbridge transcript list": "FOLDER --roots --json",
@@ -110,7 +119,7 @@ EXPECTED = {
     "weighbridge transcript answer": "RUN --questions --roots --wait --data --json",
     "weighbridge transcript bisect": "RUN --roots --steps --questions --wait --data --json",
     "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core "
-    "--from-the-beginning --workers --threads --calibrate --sweep --json",
+    "--from-the-beginning --workers --threads --calibrate --sweep --sealed --pad-seconds --json",
 }
 
 

@@ -25,6 +25,7 @@ def build() -> typer.Typer:
         record_commands,
         redteam_commands,
         registry_commands,
+        sealed_commands,
         transcript_commands,
     )
 
@@ -41,6 +42,7 @@ def build() -> typer.Typer:
         name="transcript",
         help="Transcripts of training runs: list, show, query, diff, export, verify.",
     )
+    app.add_typer(sealed_commands.app, name="sealed", help="The sealed room: by two parties, and asked in bits.")
     app.add_typer(log_commands.app, name="log", help="The transparency log: show, verify, prove, export, keep.")
     app.add_typer(registry_commands.app, name="registry", help="The directory of chips and its findings.")
     app.add_typer(plan_commands.app, name="plan", help="How much to look at, where and when, and what it would catch.")

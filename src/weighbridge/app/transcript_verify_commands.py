@@ -9,11 +9,13 @@ import typer
 
 from weighbridge.app.console import print_json
 from weighbridge.app.output import exit_status, print_findings
+from weighbridge.app.sealed_output import verify_in_room
 from weighbridge.errors import InputError
 from weighbridge.evidence.export import ExportedLog
 from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.transcript.sealed.sealing import Sealed
 
 __all__ = ["mount"]
 
@@ -70,6 +72,12 @@ def verify(
     sweep: Annotated[
         float, typer.Option(help="Share of the rows whose losses are looked at where not all is replayed; 0 for none.")
     ] = 0.01,
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Verify in the sealed room: one record of fixed size leaves it.")
+    ] = False,
+    pad_seconds: Annotated[
+        float | None, typer.Option(help="With --sealed: answer after exactly this long; what is not done is stopped.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verifies a transcript: statements, journal, initial state, and replay of drawn segments in a sandbox.
@@ -77,6 +85,8 @@ def verify(
     Segments lie between anchored states; the first boundary is always rebuilt from the seed. With a budget, the chance
     to catch each kind of forgery is printed, and what was spent. Exits with 0 if all
     holds, 1 if a check failed, 3 if one could not be made, 2 if the command itself cannot be followed.
+
+    With --sealed nothing leaves but one record of 1,024 bytes, the same for --json; a draw then needs its seed.
 
     Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --budget 1%
     """
@@ -91,14 +101,37 @@ def verify(
         raise InputError("must be at least 1", where="--threads")
     if not 0 <= sweep <= 1:
         raise InputError("is no share", where="--sweep", mend="give a number from 0 to 1")
+    if pad_seconds is not None and not sealed:
+        raise InputError("pads the sealed room's answer only", where="--pad-seconds", mend="add --sealed")
+    if sealed and seed is None and (segments is not None or budget is not None):
+        raise InputError("is needed: the sealed record names none", where="--seed", mend="name 32 bytes, hexadecimal")
     drawn_by = _seed(seed)
+    limit = Budget.parse(budget) if budget is not None else None
+    if sealed:
+        if limit is not None and limit.steps is None:
+            mend = "give steps: what a share comes to would leave the room with the time that it takes"
+            raise InputError("is a share", where="--budget", mend=mend)
+        verify_in_room(
+            run,
+            Sealed(
+                seed=drawn_by,
+                roots=roots,
+                log=log,
+                segments=segments,
+                budget=limit.steps if limit is not None else None,
+                data=data,
+                parent=parent,
+                core=core,
+                pad_seconds=pad_seconds,
+            ),
+        )
     trusted = TrustRoots.load(roots) if roots is not None else None
     request = Request(
         seed=drawn_by,
         roots=trusted,
         logged=_logged(log, trusted) if log is not None else None,
         segments=segments,
-        budget=Budget.parse(budget) if budget is not None else None,
+        budget=limit,
         data=data,
         parent=parent,
         core=core,

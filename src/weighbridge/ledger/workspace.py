@@ -33,6 +33,12 @@ KINDS: Mapping[str, frozenset[Role]] = {
     "inspection-challenge": frozenset({Role.INSPECTOR}),
     "inspection-close": frozenset({Role.INSPECTOR}),
     "run-audit": frozenset({Role.INSPECTOR}),
+    "query-registration": frozenset({Role.INSPECTOR}),
+    "query-budget": frozenset({Role.OPERATOR}),
+    "query-spend": frozenset({Role.INSPECTOR}),
+    "query-answer": frozenset({Role.INSPECTOR}),
+    "sealed-agreement": frozenset({Role.INSPECTOR, Role.OPERATOR}),
+    "sealed-verdict": frozenset({Role.INSPECTOR, Role.OPERATOR}),
     **DRAW_ROLES,
     "visit-plan": frozenset({Role.INSPECTOR}),
     "visit-opening": frozenset({Role.INSPECTOR}),
@@ -44,7 +50,19 @@ KINDS: Mapping[str, frozenset[Role]] = {
 }
 """Who may say what: a statement of another kind, or by another role, is no evidence."""
 
-AFTER_CLOSE = frozenset({"run-audit", "inspection-close", "inspection-plan"})
+AFTER_CLOSE = frozenset(
+    {
+        "run-audit",
+        "inspection-close",
+        "inspection-plan",
+        "query-registration",
+        "query-budget",
+        "query-spend",
+        "query-answer",
+        "sealed-agreement",
+        "sealed-verdict",
+    }
+)
 """What is read after the close: audits belong there, and a second plan or close must not go unseen."""
 
 

@@ -89,6 +89,11 @@ def _packages(value: Any) -> bool:
     return isinstance(value, dict) and all(_text(n) and _all(_text, exactly=2)(told) for n, told in value.items())
 
 
+def _rollout(value: Any) -> bool:
+    fields: dict[str, Check] = {"generator": _digest, "rollout": _digest, "kept": lambda kept: isinstance(kept, bool)}
+    return isinstance(value, dict) and set(value) == set(fields) and all(fields[n](v) for n, v in value.items())
+
+
 def _claimed(value: Any) -> bool:
     return value == -1 or _natural(value)
 
@@ -117,7 +122,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "parent": _parent,
             **_WHERE,
         },
-        {"startup_until": _natural, "packages": _packages, "system_random": _natural},
+        {"salt": _digest, "startup_until": _natural, "packages": _packages, "system_random": _natural},
     ),
     "step": (
         {
@@ -129,7 +134,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "cpu_ns": _natural,
             "monotonic_ns": _natural,
         },
-        {"state": _digest, "hyperparameters": _groups, "draws": _all(_drawn)},
+        {"state": _digest, "hyperparameters": _groups, "draws": _all(_drawn), "rollouts": _all(_rollout)},
     ),
     "freeze": (
         {

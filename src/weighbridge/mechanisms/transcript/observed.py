@@ -240,7 +240,7 @@ class _Recorder(Recorder):
         told = {"packages": self._packages, "system_random": self._system_random()}
         return {name: value for name, value in told.items() if value}
 
-    def _about_the_step(self) -> dict[str, Any]:
+    def _about_the_step(self, step: int) -> dict[str, Any]:
         drawn, self._drawn = self._drawn, []
         return {"draws": drawn} if drawn else {}
 
@@ -335,6 +335,6 @@ class ObservedReplay(Replayer):
     def _after_update(self) -> None:
         self._met(UPDATE)
 
-    def _about_the_step(self) -> dict[str, Any]:
+    def _about_the_step(self, step: int) -> dict[str, Any]:
         drawn, self._drawn = self._drawn, []
         return {"draws": drawn}

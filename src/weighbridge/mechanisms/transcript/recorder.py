@@ -12,13 +12,13 @@ import atexit
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from weighbridge.errors import WeighbridgeError
+from weighbridge.errors import InputError, WeighbridgeError
 from weighbridge.mechanisms.transcript.anchor_plan import anchor_due
 from weighbridge.mechanisms.transcript.anchor_writer import AnchorWriter
 from weighbridge.mechanisms.transcript.anchors import layout_of
@@ -139,12 +139,12 @@ class Recorder:
         """Returns what a segment's first event says besides."""
         return {}
 
-    def _about_the_step(self) -> dict[str, Any]:
-        """Returns what a step's event says besides."""
-        return {}
-
     def _about_the_end(self) -> dict[str, Any]:
         """Returns what the last event says besides."""
+        return {}
+
+    def _about_the_step(self, step: int) -> dict[str, Any]:
+        """Returns what a step's event says besides."""
         return {}
 
     def _places_of_data(self) -> list[list[Any]]:
@@ -169,6 +169,21 @@ class Recorder:
         finally:
             self._costs.watching += time.perf_counter() - began
 
+    @contextlib.contextmanager
+    def _hooks_paused(self) -> Iterator[None]:
+        """What runs inside is no part of what the step under way shows.
+
+        Raises:
+            InputError: no step is under way.
+        """
+        if self._iteration is None:
+            raise InputError("are noted inside the loop", where="rollouts", mend="call rollout in the loop's body")
+        self._hooks.iteration = None
+        try:
+            yield
+        finally:
+            self._hooks.iteration = self._iteration
+
     # --- segments
 
     def _open_segment(self) -> None:
@@ -183,6 +198,7 @@ class Recorder:
         self._write_anchor(first, state, in_place=True)
         event = {
             "type": "segment",
+            "salt": salt_for(self._key, f"journal/{self._segment}").hex(),
             "segment": self._segment,
             "run": self.run,
             "step": self.step,
@@ -308,7 +324,7 @@ class Recorder:
             "updates": iteration.updates,
             "cpu_ns": time.process_time_ns(),
             "monotonic_ns": time.monotonic_ns(),
-            **self._about_the_step(),
+            **self._about_the_step(self.step - 1),
         }
         used = self._used if iteration.updates else hyperparameters(self._subjects)
         if used != self._hyperparameters:

@@ -1,10 +1,11 @@
 """The loop that a program runs over while it is recorded: batches in the order that the seed fixes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.compiled import CompiledCalls
@@ -14,6 +15,7 @@ from weighbridge.mechanisms.transcript.loop import InputHook
 from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.recorder import Recorder
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
+from weighbridge.mechanisms.transcript.rollouts import FOLDER, Rollouts
 
 __all__ = ["Recording"]
 
@@ -45,6 +47,7 @@ class Recording(Recorder):
         self.seed, self.config = committed.seed, config
         self._data, self._batch_size, self._parent = data, batch_size, parent
         self._compiled = CompiledCalls(self.note_call, ours=lambda hook: isinstance(hook, InputHook))
+        self._rollouts = Rollouts(committed.key, committed.folder / FOLDER, replayed=False)
 
     def __iter__(self) -> Iterator[Any]:
         """Yields batches in the order that the seed fixes, and records each step as it was taken."""
@@ -70,6 +73,23 @@ class Recording(Recorder):
             InputError: ``start`` was given no parent, or it had no such model.
         """
         return weights_of(self._parent, model)
+
+    def rollout(self, generate: Callable[[], Any], *, generator: nn.Module, keep: bool = False) -> Any:
+        """Notes a batch that a model of this program generates, for the step under way, and returns it.
+
+        Args:
+            generate: makes the batch: a tensor, or a mapping of names to tensors.
+            generator: the model that generates it, as it stands now.
+            keep: the batch cannot be generated again: it is written down, and replay is given it.
+
+        Raises:
+            InputError: no step is under way, or what was generated is no batch.
+        """
+        with self._hooks_paused():
+            return self._rollouts.take(self.step, generate, generator=generator, keep=keep)
+
+    def _about_the_step(self, step: int) -> dict[str, Any]:
+        return self._rollouts.of(step)
 
     def _places_of_data(self) -> list[list[Any]]:
         return [

@@ -28,6 +28,7 @@ from weighbridge.mechanisms.transcript.masked_data import masked_binds, opened_d
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
 from weighbridge.mechanisms.transcript.replay_plan import Leg, Probe, ReplayPlan
 from weighbridge.mechanisms.transcript.replay_program import program_command, program_environment
+from weighbridge.mechanisms.transcript.rollouts import FOLDER, kept_folder
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.walked import told_of_walked
@@ -212,6 +213,8 @@ def replay(
             _make_room(program, place, is_file=is_file)
         binds = [*interpreter, program, *shown, Bind(work / "plan.json", Path(_INSIDE / "plan.json"))]
         binds += [Bind(out, Path(_INSIDE / "out"), writable=True), *anchors]
+        if not without_data and (kept := kept_folder(transcript)) is not None:
+            binds.append(Bind(kept, Path(_INSIDE / FOLDER)))
         witness = Witness(out / "replay.jsonl")
 
         def watch(pid: int) -> None:

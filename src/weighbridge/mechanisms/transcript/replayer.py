@@ -62,6 +62,7 @@ class Replayer:
         self._gradients = self._subjects.carried(iteration.updated)
         self._say(
             {
+                **self._about_the_step(self.step - 1),
                 "type": "step",
                 "step": self.step - 1,
                 "batch": digest,
@@ -69,7 +70,6 @@ class Replayer:
                 "loss": iteration.loss_values(),
                 "updates": iteration.updates,
                 "hyperparameters": used,
-                **self._about_the_step(),
             }
         )
         self.boundary()
@@ -93,6 +93,10 @@ class Replayer:
         """Whether an optimizer is at work at this moment."""
         return self._hooks.updating > 0
 
+    def _about_the_step(self, step: int) -> dict[str, Any]:
+        """Returns what a step's line says besides."""
+        return {}
+
     def boundary(self) -> None:
         """Writes the digest or the whole state at a step that the plan names."""
         step = self.step
@@ -110,10 +114,6 @@ class Replayer:
         self._log.close()
         sys.stdout.flush()
         os._exit(0)
-
-    def _about_the_step(self) -> dict[str, Any]:
-        """Returns what is said of a step besides."""
-        return {}
 
     def _after_update(self) -> None:
         """An optimizer has stepped."""

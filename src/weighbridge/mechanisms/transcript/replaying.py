@@ -1,11 +1,12 @@
 """The loop of a replayed program: committed batches, leg by leg, from anchors or from the seed."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.anchors import read_anchor
@@ -17,6 +18,7 @@ from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.probing import Probing
 from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
+from weighbridge.mechanisms.transcript.rollouts import FOLDER, Rollouts
 from weighbridge.mechanisms.transcript.state import restore, seed_generators
 
 __all__ = ["Replaying"]
@@ -30,6 +32,7 @@ class Replaying(Replayer):
         self.seed, self.steps, self.config = plan.seed, plan.steps, config
         self._data = data
         self._compiled = CompiledCalls(self.note_call, ours=lambda hook: isinstance(hook, InputHook))
+        self._rollouts = Rollouts(plan.key, plan.out.parent / FOLDER, replayed=True)
 
     @classmethod
     def from_plan(
@@ -55,6 +58,17 @@ class Replaying(Replayer):
     def parent_weights(self, model: str = "model") -> dict[str, torch.Tensor]:
         """Returns the declared parent's final weights, as the recording did."""
         return weights_of(self._plan.parent, model)
+
+    def rollout(self, generate: Callable[[], Any], *, generator: nn.Module, keep: bool = False) -> Any:
+        """Generates a batch again, or takes the one that was kept, as the recording did."""
+        self._hooks.iteration, iteration = None, self._hooks.iteration
+        try:
+            return self._rollouts.take(self.step, generate, generator=generator, keep=keep)
+        finally:
+            self._hooks.iteration = iteration
+
+    def _about_the_step(self, step: int) -> dict[str, Any]:
+        return self._rollouts.of(step)
 
     def __iter__(self) -> Iterator[Any]:
         """Yields the committed batches leg by leg, and writes out what each step did."""

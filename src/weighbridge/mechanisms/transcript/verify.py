@@ -15,6 +15,7 @@ from weighbridge.mechanisms.transcript.environment import CONTENTS_LIMIT_BYTES, 
 from weighbridge.mechanisms.transcript.reading import check_journal, check_log, check_receipts, transcript_finding
 from weighbridge.mechanisms.transcript.replay import Replay, replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
+from weighbridge.mechanisms.transcript.rollouts import check_rollouts
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.witness import SHARE_TOLERANCE, TOLERANCE_S
@@ -177,6 +178,7 @@ def compare_replay(transcript: Transcript, outcome: Replay) -> list[Finding]:
     return [
         _unsure(_compare_states(transcript, outcome), outcome),
         *_compare_threads(transcript, outcome),
+        *check_rollouts(transcript, outcome.steps),
         _compare_times(transcript, outcome),
     ]
 
@@ -244,6 +246,7 @@ def _compare_steps(transcript: Transcript, outcome: Replay, *, before: int | Non
             ("seen", "place where the data was seen"),
             ("loss", "loss"),
             ("updates", "number of updates"),
+            ("rollouts", "list of rollouts and their generators"),
         )
         for key, word in names:
             if seen.get(key) != recorded.get(key):
