@@ -73,6 +73,19 @@ def _parent(value: Any) -> bool:
     )
 
 
+def _group(value: Any) -> bool:
+    """Returns whether this is what a rank says for its group; the sums are parsed where they are added."""
+    fields: dict[str, Check] = {
+        "wrapped": _text,
+        "pieces": lambda found: isinstance(found, dict) and all(isinstance(piece, list) for piece in found.values()),
+        "sums": lambda found: isinstance(found, dict) and all(isinstance(part, dict) for part in found.values()),
+        "part": _all(_natural, exactly=3),
+        "batch": _digest,
+        "fault": _text,
+    }
+    return isinstance(value, dict) and all(name in fields and fields[name](held) for name, held in value.items())
+
+
 def _claimed(value: Any) -> bool:
     return value == -1 or _natural(value)
 
@@ -101,7 +114,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "parent": _parent,
             **_WHERE,
         },
-        {"startup_until": _natural},
+        {"startup_until": _natural, "group": _group},
     ),
     "step": (
         {
@@ -113,7 +126,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "cpu_ns": _natural,
             "monotonic_ns": _natural,
         },
-        {"state": _digest, "hyperparameters": _groups},
+        {"state": _digest, "hyperparameters": _groups, "group": _group},
     ),
     "freeze": (
         {
@@ -131,7 +144,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     ),
     "end": (
         {"step": _natural, "finished": lambda value: isinstance(value, bool), "claimed_until": _claimed, **_WHERE},
-        {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural, "unwatched": _natural},
+        {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural, "unwatched": _natural, "group": _group},
     ),
 }
 """By type: fields that must be there, and fields that may be."""

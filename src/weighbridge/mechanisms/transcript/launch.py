@@ -79,7 +79,13 @@ class _Host:
             return
         told = self._settings
         self._recording = ObservedRecording(
-            Program(arguments=self._command, module=self._module, code=Path(told["code"]), launch=self.launch),
+            Program(
+                arguments=self._command,
+                module=self._module,
+                code=Path(told["code"]),
+                launch=self.launch,
+                group=told.get("group"),
+            ),
             Watch(
                 store=Path(told["store"]),
                 stride=int(told["stride"]),

@@ -25,10 +25,15 @@ from weighbridge.mechanisms.transcript.environment import (
     describe_environment,
     packages_of,
 )
+from weighbridge.mechanisms.transcript.group_host import MEETING, meet
+from weighbridge.mechanisms.transcript.group_notes import batch_note, state_note
+from weighbridge.mechanisms.transcript.loop import Iteration
+from weighbridge.mechanisms.transcript.ranks import Group, wrapped_as
 from weighbridge.mechanisms.transcript.recorder import Recorder
 from weighbridge.mechanisms.transcript.recorder_parts import Committed
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
+from weighbridge.mechanisms.transcript.state import Subjects, TrainingState
 
 __all__ = ["ObservedRecording", "ObservedReplay", "Program", "Watch"]
 
@@ -42,12 +47,16 @@ class Program:
         module: whether the first argument is a module's name (``python -m``).
         code: folder of the program's own files.
         launch: what Python's and NumPy's generators were seeded with when the process began (hex).
+        group: what this process shares with the other ranks that train the same model (hex), if there are any.
+        spawned: whether the program itself started this process as one of its ranks.
     """
 
     arguments: tuple[str, ...]
     module: bool
     code: Path
     launch: str
+    group: str | None = None
+    spawned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +98,9 @@ class ObservedRecording:
             InputError: code or data cannot be committed, or nothing was built that could be recorded.
             EvidenceError: the log refused the commitment or did not answer in time.
         """
-        committed = _commit(self._program, self._watch)
-        self._recorder = _Recorder(committed, discovery=self._discovery)
+        group = Group.here(self._program.group, spawned=self._program.spawned)
+        committed = _commit(self._program, self._watch, group)
+        self._recorder = _Recorder(committed, discovery=self._discovery, group=group)
         self._recorder.begin()
 
     def begin_step(self) -> None:
@@ -136,8 +146,9 @@ class _Recorder(Recorder):
 
     ended_well = False
 
-    def __init__(self, committed: Committed, *, discovery: Discovery) -> None:
+    def __init__(self, committed: Committed, *, discovery: Discovery, group: Group | None) -> None:
         super().__init__(committed, steps=None, discovery=discovery)
+        self._group = group
         self._late: list[weakref.ref[Any]] = []
 
     def note_optimizer(self, optimizer: Any) -> None:
@@ -157,6 +168,9 @@ class _Recorder(Recorder):
     def finished(self) -> bool:
         """Whether the program came to its own end."""
         return self.ended_well
+
+    def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
+        return _noted(self._group, self._subjects, iteration, state, begins=self._state == "new")
 
     def _about_the_end(self) -> dict[str, Any]:
         return {"unwatched": len(self._late) + self._subjects.strangers()}
@@ -193,17 +207,48 @@ class ObservedReplay(Replayer):
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to step: nothing to write out."""
 
+    def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
+        group = Group.of(self._plan.config, where="plan")
+        return _noted(group, self._subjects, iteration, state, begins=False)
+
+    def end(self) -> None:
+        """Ends the process; one rank of several waits for the others to be done, who may still need it."""
+        if (meeting := os.environ.get(MEETING)) is not None:
+            self._say({"type": "end"})
+            meet(Path(meeting), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+            os._exit(0)
+        super().end()
+
     def _end_if_walked(self) -> None:
         if self.step >= self._plan.legs[-1].until:
             self.end()
 
 
-def _commit(program: Program, watch: Watch) -> Committed:
+def _noted(
+    group: Group | None,
+    subjects: Subjects,
+    iteration: Iteration | None,
+    state: TrainingState | None,
+    *,
+    begins: bool,
+) -> dict[str, Any]:
+    if group is None:
+        return {}
+    wrapped = wrapped_as(subjects.modules)
+    note: dict[str, Any] = batch_note(group, iteration) if iteration is not None else {}
+    if state is not None:
+        note |= state_note(group, state, wrapped=wrapped)
+    if begins and state is not None:
+        note |= {"wrapped": wrapped, "pieces": state.plain.get("pieces", {})}
+    return {"group": note}
+
+
+def _commit(program: Program, watch: Watch, group: Group | None) -> Committed:
     tree = CodeTree.read(program.code, without=[watch.store])
     contents: dict[str, Any] = {
         "data": DataFiles.read(watch.data).describe(),
         "code": {"digest": tree.digest.hex(), "root": str(tree.root)},
-        "config": {"launch": program.launch},
+        "config": {"launch": program.launch, **({"group": group.describe()} if group is not None else {})},
         "environment": describe_environment(packages_of(list(sys.modules))),
         "program": {
             "arguments": list(program.arguments),

@@ -115,6 +115,10 @@ class Recorder:
         """Whether the run is over as planned."""
         return self.steps is not None and self.step >= self.steps
 
+    def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
+        """Returns what a rank says for its group, to be compared with the other ranks'."""
+        return {}
+
     def _about_the_end(self) -> dict[str, Any]:
         """Returns what the last event says besides."""
         return {}
@@ -174,6 +178,7 @@ class Recorder:
                 "anchor": resumption.anchor,
                 "lost_steps": resumption.lost_steps,
             },
+            **self._about_the_group(None, state),
             **self._where(),
         }
         notice = self._board.look()
@@ -215,6 +220,7 @@ class Recorder:
             event["anchor"] = f"state-{self._segment:04d}-{self.step:07d}-end.safetensors"
             event["state"] = self._digest(state)
             write_anchor(self.folder / "anchors" / event["anchor"], state)
+            event |= self._about_the_group(None, state)
         else:
             event["left_inside_step"] = self.step
         self._journal.append(event | self._where())
@@ -277,8 +283,10 @@ class Recorder:
             event["hyperparameters"] = self._hyperparameters = used
         self._gradients = self._subjects.carried(iteration.updated)
         strided = self.step % self._stride == 0
-        if strided:
-            event["state"] = self._digest(self._capture())
+        state = self._capture() if strided else None
+        if state is not None:
+            event["state"] = self._digest(state)
+        event |= self._about_the_group(iteration, state)
         self._journal.append(event)
         if strided:
             self._sign({"state": event["state"], "step": self.step})
