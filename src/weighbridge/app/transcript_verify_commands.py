@@ -23,7 +23,7 @@ def mount(app: typer.Typer) -> None:
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Annotated[Path, typer.Argument(help="The run's folder, or that of a merged run.")],
     roots: Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")] = None,
     log: Annotated[Path | None, typer.Option(help="Exported log: it must hold no statement that is not shown.")] = None,
     segments: Annotated[int | None, typer.Option(help="Replay this many segments, drawn; default all.")] = None,
@@ -48,6 +48,8 @@ def verify(
 
     Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --segments 5
     """
+    from weighbridge.mechanisms.transcript.group_record import is_merged
+    from weighbridge.mechanisms.transcript.group_verification import verify_group
     from weighbridge.mechanisms.transcript.verification import Request, verify_run
 
     for name, value in (("--segments", segments), ("--budget", budget)):
@@ -65,7 +67,7 @@ def verify(
         parent=parent,
         core=core,
     )
-    verification = verify_run(run, request, tell=_tell)
+    verification = (verify_group if is_merged(run) else verify_run)(run, request, tell=_tell)
     if as_json:
         print_json({"seed": drawn_by.hex(), **verification.as_dict()})
     else:
