@@ -20,7 +20,9 @@ def mount(app: typer.Typer) -> None:
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="The ranks' folders, or a folder that holds them.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the merged record; default beside the first rank.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the merged record; default beside the first rank.")
+    ] = None,
     group: Annotated[str | None, typer.Option(help="First digits of the group's id, if there are several.")] = None,
     roots: Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")] = None,
     key: Annotated[Path | None, typer.Option(help="The operator's key, to sign which runs are the ranks.")] = None,
@@ -38,7 +40,7 @@ def merge(
 
     found = folders_of(folders)
     signer = FileSigner.load(key) if key is not None else None
-    place = out if out is not None else None
+    place = out
     joined = join(
         found,
         TrustRoots.load(roots) if roots is not None else None,
@@ -75,7 +77,9 @@ def show_merged(folder: Path, roots: Path | None, *, as_json: bool) -> None:
     ]
     rows += [(f"rank {m.rank}", _told(m)) for m in record.members]
     rows += [("logical digests", f"at {len(record.logical)} steps")]
-    rows += [("earlier attempt", f"{attempt}, rank {rank}: {steps} steps") for attempt, rank, _, steps in record.abandoned]
+    rows += [
+        ("earlier attempt", f"{attempt}, rank {rank}: {steps} steps") for attempt, rank, _, steps in record.abandoned
+    ]
     print_pairs(f"merged run {folder}", pairs=rows)
 
 

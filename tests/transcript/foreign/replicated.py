@@ -17,12 +17,10 @@ torch.manual_seed(3)
 x = torch.randn(96, 8)
 y = x.sum(1, keepdim=True)
 torch.manual_seed(3 + rank)  # weights differ until DDP copies those of rank 0; dropout differs for ever
-model = DistributedDataParallel(
-    nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, 1))
-)
+model = DistributedDataParallel(nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, 1)))
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
 schedule = torch.optim.lr_scheduler.StepLR(optimizer, 5)
-sampler = None if "same" in words else DistributedSampler(TensorDataset(x, y), seed=1)
+sampler: DistributedSampler[int] | None = None if "same" in words else DistributedSampler(TensorDataset(x, y), seed=1)
 loader = DataLoader(TensorDataset(x, y), batch_size=8, sampler=sampler)
 for epoch in range(2):
     if sampler is not None:
@@ -35,9 +33,9 @@ for epoch in range(2):
         print(f"{rank} {epoch} {number} {loss.item().hex()}", flush=True)
         if waits:
             continue
-        if (epoch, number) == (1, 1) and rank == 1 and "killed" in words:
-            if os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0":
-                os.kill(os.getpid(), signal.SIGKILL)
+        first = os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0"
+        if (epoch, number, rank) == (1, 1, 1) and "killed" in words and first:
+            os.kill(os.getpid(), signal.SIGKILL)
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()

@@ -144,7 +144,13 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     ),
     "end": (
         {"step": _natural, "finished": lambda value: isinstance(value, bool), "claimed_until": _claimed, **_WHERE},
-        {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural, "unwatched": _natural, "group": _group},
+        {
+            "state": _digest,
+            "anchor": is_anchor_name,
+            "left_inside_step": _natural,
+            "unwatched": _natural,
+            "group": _group,
+        },
     ),
 }
 """By type: fields that must be there, and fields that may be."""

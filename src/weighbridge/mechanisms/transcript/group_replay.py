@@ -66,6 +66,7 @@ def replay_group(
             folder.mkdir()
             (work / f"plan-{number}.json").write_text(plan.as_json())
         commands = [_rank(transcript, number, len(ranks)) for number, transcript in enumerate(ranks)]
+        (work / "hosts").write_text("127.0.0.1 localhost\n")
         (work / "ranks.json").write_text(json.dumps(commands))
         shown = DataFiles.binds(first.contents["data"])
         program = Bind(work / "code", place_inside(first.contents["code"]["root"], "code.root"), writable=True)
@@ -98,7 +99,14 @@ def replay_group(
         result = run_isolated(
             [sys.executable, "-m", _HOST, str(INSIDE / "ranks.json")],
             Sandbox(
-                binds=(*interpreter, program, *shown, *plans, Bind(out, Path(INSIDE / "out"), writable=True)),
+                binds=(
+                    *interpreter,
+                    program,
+                    *shown,
+                    *plans,
+                    Bind(work / "hosts", Path("/etc/hosts")),
+                    Bind(out, Path(INSIDE / "out"), writable=True),
+                ),
                 environment=environment,
                 working_directory=directory,
                 seconds=max(seconds, *(recorded_seconds(transcript) for transcript in ranks)),

@@ -48,7 +48,9 @@ def members_of(folder: Path, record: GroupRecord) -> list[Path]:
     return found
 
 
-def verify_group(folder: Path, request: Request, *, tell: Callable[[str], None] = lambda sentence: None) -> Verification:
+def verify_group(
+    folder: Path, request: Request, *, tell: Callable[[str], None] = lambda sentence: None
+) -> Verification:
     """Verifies a merged run.
 
     Args:
@@ -173,7 +175,9 @@ def _compare_notes(joined: Joined, outcomes: Sequence[Replay], until: int) -> Fi
         try:
             for step in (0, until):
                 made = state_note(group, outcome.captured(step), wrapped=joined.record.wrapped)
-                said = {name: value for name, value in notes.get(step, made).items() if name in ("sums", "part", "fault")}
+                said = {
+                    name: value for name, value in notes.get(step, made).items() if name in ("sums", "part", "fault")
+                }
                 if said != made:
                     reason = f"rank {rank} noted other sums at step {step} than its replayed state gives"
                     return _finding(joined, "group-replay", Outcome.FAIL, reason)

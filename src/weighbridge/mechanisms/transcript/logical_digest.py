@@ -46,7 +46,7 @@ _BYTES: Final = 2 * LANES
 
 
 def group_sizes(most: int) -> tuple[int, ...]:
-    """Returns the group sizes whose cuts no unit crosses: 1 to 16, powers of two, and three times those, to ``most``."""
+    """Returns the group sizes whose cuts no unit crosses: 1 to 16, then powers of two and three times those."""
     powers = [1 << bit for bit in range(most.bit_length())]
     return tuple(sorted({n for n in (*range(1, 17), *powers, *(3 * p for p in powers)) if n <= most}))
 

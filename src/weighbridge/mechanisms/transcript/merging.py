@@ -49,9 +49,13 @@ def folders_of(given: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in given:
-        below = [path] if os.path.lexists(path / "opening.json") else sorted(p.parent for p in path.glob("*/opening.json"))
+        below = (
+            [path] if os.path.lexists(path / "opening.json") else sorted(p.parent for p in path.glob("*/opening.json"))
+        )
         if not below:
-            raise InputError("holds no transcript", where=path, mend="name runs' folders, or the folder that holds them")
+            raise InputError(
+                "holds no transcript", where=path, mend="name runs' folders, or the folder that holds them"
+            )
         found += below
     resolved = [path.resolve() for path in found]
     for path in resolved:
@@ -166,7 +170,9 @@ def _same_program(ranks: Sequence[Transcript]) -> None:
         }
         for part, (left, right) in parts.items():
             if left != right:
-                differing = differences(left, right)[0].replace(": recorded", ": rank 0").replace(", here", f", {rank}:")
+                differing = (
+                    differences(left, right)[0].replace(": recorded", ": rank 0").replace(", here", f", {rank}:")
+                )
                 what = f"rank {rank} committed to another {part} than rank 0 ({differing:.300})"
                 raise EvidenceError(what, where=transcript.folder)
 
@@ -202,7 +208,9 @@ class _Finder:
             return []
         runs = f"{len(earlier)} transcripts of earlier attempts are at hand, of at most"
         runs += f" {max((steps for *_, steps in earlier), default=0)} steps"
-        reason = f"the launcher had restarted all ranks {attempt} times before; {runs}: their work is no part of this run"
+        reason = (
+            f"the launcher had restarted all ranks {attempt} times before; {runs}: their work is no part of this run"
+        )
         return [self._finding("attempts", Outcome.INCONCLUSIVE, reason, figure=float(attempt), unit="restarts")]
 
     def judged(self) -> list[Finding]:
@@ -213,7 +221,8 @@ class _Finder:
         reached = [transcript.reached for transcript in self._ranks]
         if len(set(reached)) > 1:
             short = reached.index(min(reached))
-            reason = f"rank {short} has {min(reached)} steps, others up to {max(reached)}: what follows is compared with nothing"
+            reason = f"rank {short} has {min(reached)} steps, others up to {max(reached)}: the rest is compared with"
+            reason += " nothing"
             return self._finding("steps", Outcome.INCONCLUSIVE, reason, figure=float(min(reached)), unit="steps")
         unfinished = [rank for rank, transcript in enumerate(self._ranks) if not _finished(transcript)]
         if unfinished:
@@ -249,7 +258,9 @@ class _Finder:
             notes = [notes[step] for notes in self._notes]
             faults = [note["fault"] for note in notes if "fault" in note]
             if faults:
-                self._faults.append(("weights", Outcome.INCONCLUSIVE, f"step {step} has no logical digest: {faults[0]}"))
+                self._faults.append(
+                    ("weights", Outcome.INCONCLUSIVE, f"step {step} has no logical digest: {faults[0]}")
+                )
                 continue
             for kind in KINDS:
                 try:
@@ -281,7 +292,9 @@ class _Finder:
                 raise EvidenceError(f"rank {rank} has no sum over its pieces of the {kind}, and others have")
             other = parts.setdefault(part, (rank, one["sum"]))
             if other[1] != one["sum"]:
-                raise EvidenceError(f"ranks {other[0]} and {rank} hold different copies of the same piece of the {kind}")
+                raise EvidenceError(
+                    f"ranks {other[0]} and {rank} hold different copies of the same piece of the {kind}"
+                )
         counts = {count for _, count, _ in places}
         if counts != {len(parts)} or sorted(parts) != list(range(len(parts))):
             raise EvidenceError(f"the pieces of the {kind} are not all there: {sorted(parts)} of {sorted(counts)}")

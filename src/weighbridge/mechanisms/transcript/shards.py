@@ -103,7 +103,8 @@ def resharded(module: nn.Module) -> dict[int, Tensor]:
         return {}
     found: dict[int, Tensor] = {}
     for child in module.modules():
-        state = child._get_fsdp_state() if hasattr(child, "_get_fsdp_state") else None
+        sharder: Any = child
+        state = sharder._get_fsdp_state() if hasattr(child, "_get_fsdp_state") else None
         groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
         for group in groups:
             for held in getattr(group, "fsdp_params", ()):

@@ -19,6 +19,7 @@ from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.drawn_segments import draw_segments
+from weighbridge.mechanisms.transcript.merging import group_of
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import replay
@@ -179,6 +180,12 @@ class _Verifier:
         return draw_segments(every, request.segments, request.budget, request.seed, digests=self._transcript.digests)
 
     def _replay(self, legs: Sequence[Leg], parent: Path | None) -> None:
+        if (group := group_of(self._transcript)) is not None:
+            reason = (
+                f"it is rank {group.rank} of {group.world}, which make one run and are replayed together: merge them"
+            )
+            self._note("replay", Outcome.INCONCLUSIVE, f"{reason} (transcript merge), and verify the merged run")
+            return
         plan = plan_segments(self._transcript, legs)
         self._tell(f"replaying {plan.steps} steps in a sandbox …")
         try:
