@@ -17,6 +17,7 @@ from weighbridge.errors import EvidenceError
 from weighbridge.mechanisms.transcript.allowance import Allowance
 from weighbridge.mechanisms.transcript.data_files import DataFiles
 from weighbridge.mechanisms.transcript.group_host import MEETING
+from weighbridge.mechanisms.transcript.launch import SPAWNED
 from weighbridge.mechanisms.transcript.ranks import Group
 from weighbridge.mechanisms.transcript.replay import (
     OWN_BYTES,
@@ -62,10 +63,16 @@ def replay_group(
         (out := work / "out").mkdir()
         folders = [out / f"rank-{number}" for number in range(len(ranks))]
         walks = [_plan(transcript, until, number) for number, transcript in enumerate(ranks)]
-        for number, (folder, plan) in enumerate(zip(folders, walks, strict=True)):
+        indices = _indices(ranks)
+        names = [f"plan-{number}.json" for number in (indices or range(len(ranks)))]
+        (work / "plans").mkdir()
+        for folder, plan, name in zip(folders, walks, names, strict=True):
             folder.mkdir()
-            (work / f"plan-{number}.json").write_text(plan.as_json())
-        commands = [_rank(transcript, number, len(ranks)) for number, transcript in enumerate(ranks)]
+            (work / "plans" / name).write_text(plan.as_json())
+        if indices:  # the program starts its ranks itself
+            commands = [_program(first)]
+        else:
+            commands = [_rank(transcript, number, len(ranks)) for number, transcript in enumerate(ranks)]
         (work / "hosts").write_text("127.0.0.1 localhost\n")
         (work / "ranks.json").write_text(json.dumps(commands))
         shown = DataFiles.binds(first.contents["data"])
@@ -75,10 +82,7 @@ def replay_group(
         make_room(program, directory, is_file=False)
         for bind in (*shown, *interpreter):
             make_room(program, bind.place, is_file=bind.host.is_file())
-        plans = [
-            Bind(work / name, Path(INSIDE / name))
-            for name in ("ranks.json", *(f"plan-{number}.json" for number in range(len(ranks))))
-        ]
+        plans = [Bind(work / name, Path(INSIDE / name)) for name in ("ranks.json", "plans")]
         witnesses = [Witness(folder / "replay.jsonl") for folder in folders]
 
         def watch(pid: int) -> None:
@@ -145,20 +149,48 @@ def _plan(transcript: Transcript, until: int, number: int) -> ReplayPlan:
     )
 
 
+def _indices(ranks: Sequence[Transcript]) -> list[int]:
+    """Returns which of the processes that the program started each rank was; nothing if a launcher started them.
+
+    Raises:
+        EvidenceError: the ranks were started in different ways.
+    """
+    told = [transcript.contents["config"].get("spawner") for transcript in ranks]
+    if not any(told):
+        return []
+    indices = [one.get("index") if isinstance(one, dict) else None for one in told]
+    launches = {str(one.get("launch")) for one in told if isinstance(one, dict)}
+    if len(launches) != 1 or len(set(indices)) < len(indices) or not all(type(i) is int and i >= 0 for i in indices):
+        raise EvidenceError("were not all started by one process of the program", where="ranks")
+    return [index for index in indices if index is not None]
+
+
+_COMMON: Final = {
+    "TORCHELASTIC_USE_AGENT_STORE": "False",
+    "GLOO_SOCKET_IFNAME": "lo",
+    MEETING: str(INSIDE / "out"),
+}
+
+
+def _program(transcript: Transcript) -> dict[str, Any]:
+    """Returns how a program that starts its ranks itself is started."""
+    environment = program_environment(transcript.contents, None)
+    del environment["WEIGHBRIDGE_REPLAY"]
+    environment |= _COMMON | {SPAWNED: str(INSIDE / "plans")}
+    return {"command": [sys.executable, *program_command(transcript.contents)], "environment": environment}
+
+
 def _rank(transcript: Transcript, number: int, world: int) -> dict[str, Any]:
     """Returns how one rank is started: with what its launcher told it, but at an address inside the sandbox."""
     group = Group.of(transcript.contents["config"], where=transcript.folder)
     assert group is not None
     environment = program_environment(transcript.contents, None)
     environment |= dict(group.variables)
-    environment |= {
+    environment |= _COMMON | {
         "RANK": str(number),
         "WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_PORT),
-        "TORCHELASTIC_USE_AGENT_STORE": "False",
-        "GLOO_SOCKET_IFNAME": "lo",
-        "WEIGHBRIDGE_REPLAY": str(INSIDE / f"plan-{number}.json"),
-        MEETING: str(INSIDE / "out"),
+        "WEIGHBRIDGE_REPLAY": str(INSIDE / "plans" / f"plan-{number}.json"),
     }
     return {"command": [sys.executable, *program_command(transcript.contents)], "environment": environment}

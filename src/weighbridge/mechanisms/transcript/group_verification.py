@@ -28,7 +28,7 @@ from weighbridge.mechanisms.transcript.verify import (
     compare_replay,
 )
 
-__all__ = ["members_of", "verify_group"]
+__all__ = ["compare_group", "members_of", "verify_group"]
 
 
 def members_of(folder: Path, record: GroupRecord) -> list[Path]:
@@ -146,20 +146,21 @@ def _until(joined: Joined, request: Request) -> int:
 
 
 def _replay(joined: Joined, until: int) -> list[Finding]:
-    spawned = any(group is not None and group.spawned for group in map(group_of, joined.ranks))
-    if spawned:
-        reason = "the program started its ranks itself, and such a group cannot be replayed yet"
-        return [_finding(joined, "replay", Outcome.INCONCLUSIVE, reason)]
     try:
         with replay_group(joined.ranks, until=until) as outcomes:
-            found: list[Finding] = []
-            for transcript, outcome in zip(joined.ranks, outcomes, strict=True):
-                found += compare_replay(transcript, outcome)
-            return [*found, _compare_notes(joined, outcomes, until)]
+            return compare_group(joined, outcomes, until)
     except EvidenceError as error:
         return [_finding(joined, "replay", Outcome.FAIL, f"the ranks could not be replayed: {error}")]
     except WeighbridgeError as error:
         return [_finding(joined, "replay", Outcome.INCONCLUSIVE, f"the ranks cannot be replayed here: {error}")]
+
+
+def compare_group(joined: Joined, outcomes: Sequence[Replay], until: int) -> list[Finding]:
+    """Compares the replay of all ranks with what each committed to, bit for bit, and with what it noted."""
+    found: list[Finding] = []
+    for transcript, outcome in zip(joined.ranks, outcomes, strict=True):
+        found += compare_replay(transcript, outcome)
+    return [*found, _compare_notes(joined, outcomes, until)]
 
 
 def _compare_notes(joined: Joined, outcomes: Sequence[Replay], until: int) -> Finding:

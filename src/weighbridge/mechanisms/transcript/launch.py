@@ -18,13 +18,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from weighbridge.mechanisms.transcript.spawning import Orders, Starts, derived_launch
+
 if TYPE_CHECKING:
     from weighbridge.mechanisms.transcript.observed import ObservedRecording
     from weighbridge.mechanisms.transcript.observing import Observer
 
-__all__ = ["main"]
+__all__ = ["SPAWNED", "main", "watch_spawned"]
 
 SETTINGS = "WEIGHBRIDGE_RECORD"
+SPAWNED = "WEIGHBRIDGE_REPLAY_SPAWNED"
+"""Folder of the plans of ranks that the program starts itself."""
 _NOTHING_CAUGHT = 3
 
 
@@ -35,9 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     host = _Host(command, module=module)
     # A program that leaves these two unseeded is another every time: now it can be repeated. PyTorch's own generator
     # begins alike in every process.
-    random.seed(host.launch)
-    _when_imported("numpy", lambda: _seed_numpy(host.launch))
-    _when_imported("torch", host.arm)
+    host.watch()
     sys.argv = command
     if module:
         sys.path[0] = str(Path.cwd())
@@ -60,17 +62,48 @@ def main(arguments: Sequence[str]) -> None:
 class _Host:
     """Holds what watches the program, from the moment at which PyTorch is there."""
 
-    def __init__(self, command: Sequence[str], *, module: bool) -> None:
-        self._command, self._module = tuple(command), module
-        self._settings: dict[str, Any] = json.loads(os.environ.pop(SETTINGS, "{}"))
-        self._plan = os.environ.get("WEIGHBRIDGE_REPLAY")
-        self.launch = _launched(self._plan) if self._plan is not None else secrets.token_hex(32)
+    def __init__(self, command: Sequence[str], *, module: bool, orders: Orders | None = None) -> None:
+        self._command, self._module, self._orders = tuple(command), module, orders
+        self._plans = orders.plans if orders is not None else os.environ.get(SPAWNED, "")
+        self._plan: str | None = None
+        if orders is not None:
+            self._settings: dict[str, Any] = orders.settings
+            plan = Path(orders.plans) / f"plan-{orders.index}.json"
+            self._plan = str(plan) if orders.plans and plan.exists() else None
+            self.launch = derived_launch(orders.launch, orders.index)
+        else:
+            self._settings = json.loads(os.environ.pop(SETTINGS, "{}"))
+            self._plan = os.environ.get("WEIGHBRIDGE_REPLAY")
+            self.launch = self._launched()
+        self._starts: Starts | None = None
         self._observer: Observer | None = None
         self._recording: ObservedRecording | None = None
         self._fault: Exception | None = None
 
+    def _launched(self) -> str:
+        """Returns what the recorded process was launched with, or a fresh seed for one that is recorded."""
+        if self._plan is not None:
+            return str(json.loads(Path(self._plan).read_bytes())["config"]["launch"])
+        if self._plans:
+            plan = min(Path(self._plans).glob("plan-*.json"))
+            return str(json.loads(plan.read_bytes())["config"]["spawner"]["launch"])
+        return secrets.token_hex(32)
+
+    def watch(self) -> None:
+        """Seeds what the program leaves unseeded, and looks from the moment at which PyTorch is imported."""
+        random.seed(self.launch)
+        _when_imported("numpy", lambda: _seed_numpy(self.launch))
+        _when_imported("torch", self.arm)
+        if self._orders is None and self._plan is None:
+            self._starts = Starts(self._ordered)
+
+    def _ordered(self, index: int) -> Orders:
+        return Orders(self._command, self._module, self._settings, self.launch, self._plans, index)
+
     def arm(self) -> None:
         """Begins to look, PyTorch being imported."""
+        if self._plans and self._plan is None:  # the replay of a program whose ranks are other processes
+            return
         from weighbridge.mechanisms.transcript.observed import ObservedRecording, ObservedReplay, Program, Watch
         from weighbridge.mechanisms.transcript.observing import Observer
 
@@ -85,6 +118,7 @@ class _Host:
                 code=Path(told["code"]),
                 launch=self.launch,
                 group=told.get("group"),
+                spawner=self._orders.as_dict() if self._orders is not None else None,
             ),
             Watch(
                 store=Path(told["store"]),
@@ -109,7 +143,21 @@ class _Host:
             self._observer.close()
         if self._recording is not None:
             self._recording.close(well=well)
-        if began or self._plan is not None or self._fault is not None:
+        if self._starts is not None:
+            self._starts.stop()
+            for kind in self._starts.missed:
+                print(
+                    f"weighbridge: PART OF THE PROGRAM IS NOT RECORDED: a process of class {kind} ran code of its own",
+                    file=sys.stderr,
+                )
+        if began or self._plan is not None or self._plans or self._fault is not None or self._orders is not None:
+            return
+        if self._starts is not None and self._starts.watched:
+            print(
+                f"weighbridge: this process trained nothing; the {self._starts.watched} processes that it started were"
+                " watched, each for itself, and say what was recorded",
+                file=sys.stderr,
+            )
             return
         why = "it trained no PyTorch module" if self._observer is not None else "it never imported PyTorch"
         print(f"weighbridge: NOTHING WAS RECORDED: in this process the program ran, and {why}", file=sys.stderr)
@@ -117,9 +165,11 @@ class _Host:
             sys.exit(_NOTHING_CAUGHT)
 
 
-def _launched(plan: str) -> str:
-    """Returns what the recorded process was launched with."""
-    return str(json.loads(Path(plan).read_bytes())["config"]["launch"])
+def watch_spawned(orders: Orders) -> _Host:
+    """Begins to watch a process that the program started itself."""
+    host = _Host(orders.command, module=orders.module, orders=orders)
+    host.watch()
+    return host
 
 
 def _seed_numpy(launch: str) -> None:

@@ -48,7 +48,8 @@ class Program:
         code: folder of the program's own files.
         launch: what Python's and NumPy's generators were seeded with when the process began (hex).
         group: what this process shares with the other ranks that train the same model (hex), if there are any.
-        spawned: whether the program itself started this process as one of its ranks.
+        spawner: of a process that the program started itself: which it is (``index``), and what its parent's generators
+            were seeded with (``launch``).
     """
 
     arguments: tuple[str, ...]
@@ -56,7 +57,7 @@ class Program:
     code: Path
     launch: str
     group: str | None = None
-    spawned: bool = False
+    spawner: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class ObservedRecording:
             InputError: code or data cannot be committed, or nothing was built that could be recorded.
             EvidenceError: the log refused the commitment or did not answer in time.
         """
-        group = Group.here(self._program.group, spawned=self._program.spawned)
+        group = Group.here(self._program.group)
         committed = _commit(self._program, self._watch, group)
         self._recorder = _Recorder(committed, discovery=self._discovery, group=group)
         self._recorder.begin()
@@ -215,7 +216,10 @@ class ObservedReplay(Replayer):
         """Ends the process; one rank of several waits for the others to be done, who may still need it."""
         if (meeting := os.environ.get(MEETING)) is not None:
             self._say({"type": "end"})
-            meet(Path(meeting), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+            group = Group.of(self._plan.config, where="plan")
+            if group is not None:
+                meet(Path(meeting), group.rank, group.world)
+            sys.stdout.flush()
             os._exit(0)
         super().end()
 
@@ -248,7 +252,11 @@ def _commit(program: Program, watch: Watch, group: Group | None) -> Committed:
     contents: dict[str, Any] = {
         "data": DataFiles.read(watch.data).describe(),
         "code": {"digest": tree.digest.hex(), "root": str(tree.root)},
-        "config": {"launch": program.launch, **({"group": group.describe()} if group is not None else {})},
+        "config": {
+            "launch": program.launch,
+            **({"group": group.describe()} if group is not None else {}),
+            **({"spawner": program.spawner} if program.spawner is not None else {}),
+        },
         "environment": describe_environment(packages_of(list(sys.modules))),
         "program": {
             "arguments": list(program.arguments),

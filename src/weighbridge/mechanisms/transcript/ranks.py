@@ -52,7 +52,6 @@ class Group:
         rank: number of this rank.
         world: number of ranks.
         attempt: how often the launcher had restarted all ranks before.
-        spawned: whether the program itself started the ranks (``torch.multiprocessing``).
         variables: what the launcher told this rank besides.
     """
 
@@ -60,18 +59,16 @@ class Group:
     rank: int
     world: int
     attempt: int = 0
-    spawned: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def here(cls, secret: str | None, *, spawned: bool = False) -> "Group | None":
+    def here(cls, secret: str | None) -> "Group | None":
         """Returns the group that this process is in, or None for a process on its own.
 
         Rank and size are those of ``torch.distributed`` where it is initialised, else those that the launcher set.
 
         Args:
             secret: what the ranks share.
-            spawned: whether the program itself started the ranks.
 
         Raises:
             InputError: there are several ranks and nothing that they share, or the environment's numbers are none.
@@ -89,7 +86,6 @@ class Group:
             rank=told[0],
             world=told[1],
             attempt=int(count) if count.isdecimal() else 0,
-            spawned=spawned,
             variables={name: os.environ[name] for name in sorted(names)},
         )
 
@@ -111,7 +107,6 @@ class Group:
             "rank": self.rank,
             "world": self.world,
             "attempt": self.attempt,
-            "spawned": self.spawned,
             "variables": dict(self.variables),
         }
 
@@ -131,7 +126,6 @@ class Group:
                 rank=told["rank"],
                 world=told["world"],
                 attempt=told["attempt"],
-                spawned=told["spawned"],
                 variables=told["variables"],
             )
             numbers = (group.rank, group.world, group.attempt)
@@ -139,7 +133,6 @@ class Group:
                 _SECRET.fullmatch(group.secret) is not None
                 and all(type(number) is int and 0 <= number < _MOST for number in numbers)
                 and group.rank < group.world
-                and isinstance(group.spawned, bool)
                 and isinstance(group.variables, dict)
                 and all(
                     isinstance(value, str)

@@ -186,6 +186,12 @@ class _Verifier:
             )
             self._note("replay", Outcome.INCONCLUSIVE, f"{reason} (transcript merge), and verify the merged run")
             return
+        if "spawner" in self._transcript.contents["config"]:
+            reason = (
+                "the program started this process itself, and it is no rank of a group: nothing starts it in a replay"
+            )
+            self._note("replay", Outcome.INCONCLUSIVE, reason)
+            return
         plan = plan_segments(self._transcript, legs)
         self._tell(f"replaying {plan.steps} steps in a sandbox …")
         try:
