@@ -177,14 +177,13 @@ def _same_program(ranks: Sequence[Transcript]) -> None:
                 raise EvidenceError(what, where=transcript.folder)
 
 
-def notes_of(transcript: Transcript) -> dict[int, Mapping[str, Any]]:
-    """Returns what a rank noted of its states for its group, by step."""
-    found: dict[int, Mapping[str, Any]] = {}
-    for event in transcript.events:
-        note = event.data.get("group", {})
-        if "state" in event.data and ("sums" in note or "fault" in note):
-            found[int(event.data["step"]) + (event.type == "step")] = note
-    return found
+def notes_of(transcript: Transcript) -> list[tuple[int, Mapping[str, Any]]]:
+    """Returns the steps at which a rank committed to a state, and what it noted of each for its group, in order."""
+    return [
+        (int(event.data["step"]) + (event.type == "step"), event.data.get("group", {}))
+        for event in transcript.events
+        if "state" in event.data and event.type != "freeze"
+    ]
 
 
 class _Finder:
@@ -192,7 +191,7 @@ class _Finder:
 
     def __init__(self, group: str, ranks: Sequence[Transcript]) -> None:
         self._group, self._ranks = group, ranks
-        self._notes = [notes_of(transcript) for transcript in ranks]
+        self._notes = [dict(notes_of(transcript)) for transcript in ranks]
         self._first = [transcript.events[0].data.get("group", {}) for transcript in ranks]
         said = {str(note.get("wrapped", "none")) for note in self._first}
         self.wrapped = said.pop() if len(said) == 1 else "other"
@@ -256,7 +255,7 @@ class _Finder:
         found: dict[int, dict[str, str]] = {}
         for step in self._steps:
             notes = [notes[step] for notes in self._notes]
-            faults = [note["fault"] for note in notes if "fault" in note]
+            faults = [str(note["fault"]) for note in notes if "fault" in note]
             if faults:
                 self._faults.append(
                     ("weights", Outcome.INCONCLUSIVE, f"step {step} has no logical digest: {faults[0]}")

@@ -18,6 +18,9 @@ _STARTERS: Final = ("torch.multiprocessing.spawn",)
 _HELPERS: Final = ("multiprocessing", "torch", "concurrent", "joblib", "numpy", "datasets")
 
 
+_BASE: Any = multiprocessing.process.BaseProcess
+
+
 @dataclass(frozen=True)
 class Orders:
     """What a new process is told.
@@ -60,18 +63,17 @@ class Starts:
         self.watched = 0
         self.missed: list[str] = []
         self._orders = orders
-        self._kind: Any = multiprocessing.process.BaseProcess
-        self._original = original = self._kind.start
+        self._original = original = _BASE.start
 
         def start(process: Any) -> None:
             self._look(process)
             original(process)
 
-        self._ours = self._kind.start = start
+        self._ours = _BASE.start = start
 
     def _look(self, process: Any) -> None:
         kind, target = type(process), getattr(process, "_target", None)
-        if kind.run is not multiprocessing.process.BaseProcess.run and not _helps(kind.__module__):
+        if kind.run is not _BASE.run and not _helps(kind.__module__):
             self.missed.append(kind.__qualname__)
         if target is None or isinstance(target, _Watched):
             return
@@ -82,8 +84,8 @@ class Starts:
 
     def stop(self) -> None:
         """Stops looking."""
-        if self._kind.start is self._ours:
-            self._kind.start = self._original
+        if _BASE.start is self._ours:
+            _BASE.start = self._original
 
 
 def _helps(module: str) -> bool:
