@@ -101,6 +101,7 @@ EXPECTED = {
     "weighbridge transcript diff": "RUN OTHER --segment --other-segment --json",
     "weighbridge transcript export": "RUN --anchor --out --key --roots --json",
     "weighbridge transcript list": "FOLDER --roots --json",
+    "weighbridge transcript merge": "FOLDERS --out --group --roots --key --json",
     "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",
     "weighbridge transcript show": "RUN --roots --json",
     "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core --json",

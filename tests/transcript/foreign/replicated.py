@@ -30,7 +30,7 @@ for epoch in range(2):
         with model.no_sync() if waits else contextlib.nullcontext():
             loss = (model(inputs) - targets).pow(2).mean()
             loss.backward()
-        print(f"{rank} {epoch} {number} {loss.item().hex()}", flush=True)
+        sys.stdout.write(f"{rank} {epoch} {number} {loss.item().hex()}\n")
         if waits:
             continue
         first = os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0"

@@ -1,5 +1,7 @@
 """FSDP2 over gloo: uneven shards, mixed precision in bfloat16, evaluation in between, gradients clipped by norm."""
 
+import sys
+
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -23,7 +25,7 @@ for step in range(12):
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
-    print(f"{rank} {step} {loss.item().hex()}", flush=True)
+    sys.stdout.write(f"{rank} {step} {loss.item().hex()}\n")
     if step % 4 == 0:
         with torch.no_grad():
             model(inputs)

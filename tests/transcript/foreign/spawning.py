@@ -5,6 +5,7 @@
 import os
 import random
 import socket
+import sys
 
 import torch
 import torch.distributed as dist
@@ -26,7 +27,7 @@ def train(rank: int, world: int, port: int, scale: float) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        print(f"{rank} {step} {loss.item().hex()}", flush=True)
+        sys.stdout.write(f"{rank} {step} {loss.item().hex()}\n")
     dist.destroy_process_group()
 
 
