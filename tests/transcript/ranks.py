@@ -26,9 +26,12 @@ class Ranks(Bench):
     def plain(self, name: str, *words: str) -> "subprocess.CompletedProcess[str]":
         return self.python(*TORCHRUN, self.place(name), *words, OMP_NUM_THREADS="1")
 
-    def recorded(self, name: str, *words: str, launcher: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    def recorded(
+        self, name: str, *words: str, launcher: tuple[str, ...] = (), **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
         command = launcher or ("torchrun", "--nproc-per-node", "2")
-        return self.record("--stride", "3", "--", *command, self.place(name), *words, OMP_NUM_THREADS="1")
+        variables = {"OMP_NUM_THREADS": "1", **variables}
+        return self.record("--stride", "3", "--", *command, self.place(name), *words, **variables)
 
     def rank(self, number: int, attempt: int = 0) -> Path:
         for folder in sorted((self.folder / "runs").iterdir()):

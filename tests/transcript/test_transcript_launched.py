@@ -1,11 +1,14 @@
 """What starts the ranks: launchers by their own parsers, the program itself, and a launcher that starts them again."""
 
+import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from transcript.ranks import Ranks, losses
+from transcript.world import World
 from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.launchers import read_launcher
 from weighbridge.mechanisms.transcript.ranks import Group
@@ -134,3 +137,35 @@ def test_a_rank_that_is_killed_leaves_readable_files_and_a_restart_opens_new_one
     _, _, verified = bench.invoke("verify", bench.folder / "first")
     replays = [f["outcome"] for f in verified["findings"] if f["check"] == "transcript.replay"]
     assert replays == ["pass", "pass"], verified
+
+
+def test_ranks_bound_to_a_log_and_a_signed_merge(bench: Ranks, world: World) -> None:
+    recorded = bench.recorded("sharded", **world.environment())
+    assert recorded.returncode == 0, recorded.stderr
+    key, out = world.folder / "keys" / "Operator.pem", bench.folder / "merged"
+    words = ("--roots", world.roots_folder)
+    status, said, _ = bench.invoke("merge", bench.folder / "runs", "--out", out, "--key", key, *words)
+    assert status == 0, said
+    outcomes = _signed(bench, *words)
+    assert (
+        outcomes["group-signed"] == outcomes["group-members"] == outcomes["journal"] == outcomes["receipts"] == "pass"
+    )
+    assert "fail" not in outcomes.values() and "binding" not in outcomes
+    # Another operator's signature over the same record, and a record that was changed after it was signed.
+    rival = world.folder / "keys" / "Rival.pem"
+    bench.invoke("merge", bench.folder / "runs", "--out", bench.folder / "stolen", "--key", rival, *words)
+    shutil.copy(bench.folder / "stolen" / "group.cose", out / "group.cose")
+    assert _signed(bench, *words)["group-signed"] == "fail"
+    (out / "group.cose").unlink()
+    assert _signed(bench, *words)["group-signed"] == "inconclusive"
+    # What a rank opened is what it committed to: its number cannot be changed afterwards.
+    opening = bench.rank(1) / "opening.json"
+    told = json.loads(opening.read_text())
+    told["contents"]["config"]["group"]["rank"] = 0
+    opening.write_text(json.dumps(told))
+    assert "is not the one committed to" in bench.invoke("merge", bench.folder / "runs", "--out", out, *words)[1]
+
+
+def _signed(bench: Ranks, *words: str | Path) -> dict[str, str]:
+    _, _, found = bench.invoke("verify", bench.folder / "merged", "--segments", "0", *words)
+    return {f["check"].removeprefix("transcript."): f["outcome"] for f in found["findings"]}

@@ -13,16 +13,19 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+random.seed(os.environ.get("LUCK", "7"))
+
 
 def train(rank: int, world: int, port: int, scale: float) -> None:
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=world)
     torch.manual_seed(2)
+    luck = random.random()  # seeded below, in each rank again as its module is imported
     model = DistributedDataParallel(nn.Linear(4, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     generator = torch.Generator().manual_seed(rank)
     for step in range(8):
-        inputs = torch.randn(6, 4, generator=generator) * (scale + random.random() * 0)
+        inputs = torch.randn(6, 4, generator=generator) * (scale + luck)
         loss = (model(inputs) - inputs.sum(1, keepdim=True)).pow(2).mean()
         optimizer.zero_grad()
         loss.backward()

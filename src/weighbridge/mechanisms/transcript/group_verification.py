@@ -116,6 +116,10 @@ def _check_record(folder: Path, record: GroupRecord, joined: Joined, request: Re
         reason = "nobody signed which runs are its ranks"
         yield _finding(joined, "group-signed", Outcome.INCONCLUSIVE, reason)
         return
+    if any(transcript.commitment is None for transcript in joined.ranks):
+        reason = f"{statement.issuer} signed which runs are its ranks, and not all of them were committed to by a key"
+        yield _finding(joined, "group-signed", Outcome.INCONCLUSIVE, reason)
+        return
     others = {t.commitment.identity.key_id for t in joined.ranks if t.commitment is not None}
     if others != {statement.identity.key_id}:
         reason = "the record is signed by another key than its ranks' commitments"

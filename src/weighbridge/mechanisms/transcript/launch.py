@@ -18,7 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from weighbridge.mechanisms.transcript.spawning import Orders, Starts, derived_launch
+from weighbridge.mechanisms.transcript.spawning import (
+    Orders,
+    Starts,
+    derived_launch,
+    noted_generators,
+    restore_generators,
+)
 
 if TYPE_CHECKING:
     from weighbridge.mechanisms.transcript.observed import ObservedRecording
@@ -76,6 +82,7 @@ class _Host:
             self._plan = os.environ.get("WEIGHBRIDGE_REPLAY")
             self.launch = self._launched()
         self._starts: Starts | None = None
+        self._spawner: dict[str, Any] | None = None
         self._observer: Observer | None = None
         self._recording: ObservedRecording | None = None
         self._fault: Exception | None = None
@@ -91,11 +98,26 @@ class _Host:
 
     def watch(self) -> None:
         """Seeds what the program leaves unseeded, and looks from the moment at which PyTorch is imported."""
-        random.seed(self.launch)
-        _when_imported("numpy", lambda: _seed_numpy(self.launch))
+        if self._orders is None:
+            random.seed(self.launch)
+            _when_imported("numpy", lambda: _seed_numpy(self.launch))
+        else:
+            self._begin_spawned(self._orders)
         _when_imported("torch", self.arm)
         if self._orders is None and self._plan is None:
             self._starts = Starts(self._ordered)
+
+    def _begin_spawned(self, orders: Orders) -> None:
+        """Notes the generators of a process that the program started, or sets those that were noted.
+
+        The program may have seeded them, in its parent or while it was imported here: they are left as they are.
+        """
+        if self._plan is not None:
+            config = json.loads(Path(self._plan).read_bytes())["config"]
+            restore_generators(config["spawner"]["generators"])
+        self._spawner = {"launch": orders.launch, "index": orders.index, "generators": noted_generators()}
+        if "numpy" not in sys.modules:
+            _when_imported("numpy", lambda: _seed_numpy(self.launch))
 
     def _ordered(self, index: int) -> Orders:
         return Orders(self._command, self._module, self._settings, self.launch, self._plans, index)
@@ -118,7 +140,7 @@ class _Host:
                 code=Path(told["code"]),
                 launch=self.launch,
                 group=told.get("group"),
-                spawner=self._orders.as_dict() if self._orders is not None else None,
+                spawner=self._spawner,
             ),
             Watch(
                 store=Path(told["store"]),

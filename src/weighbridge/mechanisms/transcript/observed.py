@@ -28,7 +28,7 @@ from weighbridge.mechanisms.transcript.environment import (
 from weighbridge.mechanisms.transcript.group_host import MEETING, meet
 from weighbridge.mechanisms.transcript.group_notes import batch_note, state_note
 from weighbridge.mechanisms.transcript.loop import Iteration
-from weighbridge.mechanisms.transcript.ranks import Group, wrapped_as
+from weighbridge.mechanisms.transcript.ranks import Group, is_late, wrapped_as
 from weighbridge.mechanisms.transcript.recorder import Recorder
 from weighbridge.mechanisms.transcript.recorder_parts import Committed
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
@@ -48,8 +48,8 @@ class Program:
         code: folder of the program's own files.
         launch: what Python's and NumPy's generators were seeded with when the process began (hex).
         group: what this process shares with the other ranks that train the same model (hex), if there are any.
-        spawner: of a process that the program started itself: which it is (``index``), and what its parent's generators
-            were seeded with (``launch``).
+        spawner: of a process that the program started itself: which it is (``index``), what its parent's generators
+            were seeded with (``launch``), and how its own stood when it began (``generators``).
     """
 
     arguments: tuple[str, ...]
@@ -138,6 +138,7 @@ class ObservedRecording:
         """Ends the transcript; ``well`` says whether the program came to its own end."""
         self._discovery.stop()
         if self._recorder is not None:
+            self._recorder.warn_if_late()
             self._recorder.ended_well = well
             self._recorder.finish()
 
@@ -164,6 +165,15 @@ class _Recorder(Recorder):
             " and the model built for it, are in no committed state",
             file=sys.stderr,
         )
+
+    def warn_if_late(self) -> None:
+        """Says that a run which committed to no group came to train with others."""
+        if self._group is None and is_late():
+            print(
+                "weighbridge: THIS RANK CANNOT BE JOINED TO OTHERS: torch.distributed began after the first step, and"
+                " the run had been committed as one on its own before",
+                file=sys.stderr,
+            )
 
     @property
     def finished(self) -> bool:

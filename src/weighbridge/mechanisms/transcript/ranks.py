@@ -18,7 +18,7 @@ from torch import nn
 
 from weighbridge.errors import EvidenceError, InputError
 
-__all__ = ["GROUP_VARIABLE", "LAUNCHER_VARIABLES", "Group", "wrapped_as"]
+__all__ = ["GROUP_VARIABLE", "LAUNCHER_VARIABLES", "Group", "is_late", "wrapped_as"]
 
 GROUP_VARIABLE: Final = "WEIGHBRIDGE_GROUP"
 """64 hexadecimal digits, the same for all ranks of one run; drawn by ``weighbridge record`` unless it is set."""
@@ -163,6 +163,12 @@ def _launched() -> tuple[int, int] | None:
     if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
         raise InputError(f"{rank!r} of {world!r} is no rank of a group", where="RANK and WORLD_SIZE")
     return int(rank), int(world)
+
+
+def is_late() -> bool:
+    """Returns whether this process is one of several by now."""
+    told = _initialised()
+    return told is not None and told[1] > 1
 
 
 def wrapped_as(modules: Mapping[str, nn.Module]) -> str:

@@ -8,11 +8,13 @@ gets none.
 
 import hashlib
 import multiprocessing.process
-from collections.abc import Callable
+import random
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Orders", "Starts", "derived_launch"]
+__all__ = ["Orders", "Starts", "derived_launch", "noted_generators", "restore_generators"]
 
 _STARTERS: Final = ("torch.multiprocessing.spawn",)
 _HELPERS: Final = ("multiprocessing", "torch", "concurrent", "joblib", "numpy", "datasets")
@@ -41,13 +43,28 @@ class Orders:
     plans: str
     index: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Returns what such a process commits to of its start."""
-        return {"launch": self.launch, "index": self.index}
+
+def noted_generators() -> dict[str, Any]:
+    """Returns the states of Python's generator, and of NumPy's where it is imported, as plain data."""
+    version, internal, gauss = random.getstate()
+    noted: dict[str, Any] = {"python": [version, list(internal), gauss]}
+    if (numpy := sys.modules.get("numpy")) is not None:
+        name, keys, *rest = numpy.random.get_state(legacy=True)
+        noted["numpy"] = [str(name), [int(key) for key in keys], *(float(value) for value in rest)]
+    return noted
+
+
+def restore_generators(noted: Mapping[str, Any]) -> None:
+    """Puts the states back that were noted."""
+    version, internal, gauss = noted["python"]
+    random.setstate((version, tuple(internal), gauss))
+    if "numpy" in noted and (numpy := sys.modules.get("numpy")) is not None:
+        name, keys, position, has_gauss, cached = noted["numpy"]
+        numpy.random.set_state((name, keys, int(position), int(has_gauss), cached))
 
 
 def derived_launch(launch: str, index: int) -> str:
-    """Returns what the generators of a new process are seeded with (hex): another for each, the same every time."""
+    """Returns what NumPy is seeded with in a new process that imports it later (hex): another for each process."""
     return hashlib.sha256(f"weighbridge/spawned/1/{index}/{launch}".encode()).hexdigest()
 
 
