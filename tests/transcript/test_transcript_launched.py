@@ -140,7 +140,7 @@ def test_a_rank_that_is_killed_leaves_readable_files_and_a_restart_opens_new_one
 
 
 def test_ranks_bound_to_a_log_and_a_signed_merge(bench: Ranks, world: World) -> None:
-    recorded = bench.recorded("sharded", **world.environment())
+    recorded = bench.recorded("sharded", launcher=(), **world.environment())
     assert recorded.returncode == 0, recorded.stderr
     key, out = world.folder / "keys" / "Operator.pem", bench.folder / "merged"
     words = ("--roots", world.roots_folder)

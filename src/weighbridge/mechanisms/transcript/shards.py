@@ -99,12 +99,12 @@ def resharded(module: nn.Module) -> dict[int, Tensor]:
     After a forward pass without a backward, FSDP2's outermost module goes on holding gathered parameters: copies that
     are thrown away. The optimizer updates the pieces.
     """
-    if "torch.distributed.fsdp" not in sys.modules:
+    kind: Any = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", None)
+    if kind is None:
         return {}
     found: dict[int, Tensor] = {}
-    for child in module.modules():
-        sharder: Any = child
-        state = sharder._get_fsdp_state() if hasattr(child, "_get_fsdp_state") else None
+    for sharder in (child for child in module.modules() if isinstance(child, kind)):
+        state = sharder._get_fsdp_state()
         groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
         for group in groups:
             for held in getattr(group, "fsdp_params", ()):
