@@ -35,7 +35,8 @@ def bench(tmp_path: Path) -> Ranks:
             "--nproc-per-node 2 -m",
             "a.py --lr 1",
         ),
-        ("torchrun --nproc_per_node=2 --standalone a.py -- x", "torch.distributed.run", None, "a.py -- x"),
+        ("torchrun --nproc_per_node=2 --standalone a.py -- x", "torch.distributed.run", None, "a.py x"),
+        ("torchrun --nnodes 1 -- a.py x -- y", "torch.distributed.run", "--nnodes 1 -m", "a.py x -- y"),
         (
             "-m torch.distributed.run --nnodes 1 -m pack.age -m",
             "torch.distributed.run",

@@ -76,10 +76,14 @@ def _cut(launcher: str, words: list[str]) -> Launched:
         if getattr(told, option, False):
             raise InputError(f"starts no Python program as such (--{option})", where=launcher, mend=_INSTEAD)
     place = len(words) - 1 - len(told.training_script_args)
+    while place > 0 and words[place] == "--":  # argparse drops it on both sides of a word, and so does the launcher
+        place -= 1
     if place < 0 or words[place] != told.training_script:
         raise InputError("has no script that could be found in its words", where=launcher, mend=_INSTEAD)
     options = words[:place]
-    program = words[place:]
+    while options and options[-1] == "--":
+        options.pop()
+    program = [told.training_script, *told.training_script_args]
     if told.module:
         return Launched(launcher=launcher, options=tuple(options), program=("-m", *program))
     return Launched(launcher=launcher, options=(*options, "-m"), program=tuple(program))
