@@ -114,6 +114,7 @@ EXPECTED = {
     "weighbridge transcript export": "RUN --anchor --out --key --roots --json",
     "weighbridge transcript list": "FOLDER --roots --json",
     "weighbridge transcript pack": "RUN --json",
+    "weighbridge transcript merge": "FOLDERS --out --group --roots --key --json",
     "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",
     "weighbridge transcript show": "RUN --roots --json",
     "weighbridge transcript answer": "RUN --questions --roots --wait --data --json",

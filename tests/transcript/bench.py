@@ -34,7 +34,7 @@ class Bench:
         command = [sys.executable, *(str(word) for word in words)]
         environment = kept | {"PYTHONHASHSEED": "0"} | variables
         return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=300
         )
 
     def record(self, *words: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":

@@ -2,20 +2,27 @@
 
 import json
 import os
+import re
+import secrets
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from weighbridge.errors import InputError
 
+if TYPE_CHECKING:
+    from weighbridge.mechanisms.transcript.launchers import Launched
+
 __all__ = ["mount"]
 
 _LAUNCH = "weighbridge.mechanisms.transcript.launch"
 _INTERPRETERS = ("python", "python3", f"python3.{sys.version_info.minor}")
+_LAUNCHERS = ("torchrun", "accelerate", "accelerate-launch")
+_GROUP = "WEIGHBRIDGE_GROUP"
 _MEND = "give it after --, as in: weighbridge record -- python train.py --lr 0.1"
 
 
@@ -64,9 +71,15 @@ def record(
     verify``: the program runs again, and every committed state must come out bit for bit; from states kept with
     --anchor-every on, if you like. What the program reads besides its own code must be named with --data.
 
+    Several processes that torchrun or accelerate launch starts are recorded each for itself, and joined afterwards by
+    ``weighbridge transcript merge``.
+
     Example: weighbridge record --bind --anchor-every 100 --data corpus.txt -- python train.py --steps 1000
     """
     interpreter, options, program = _split(command)
+    launched = _launched(program)
+    if launched is not None:
+        program = list(launched.program)
     module = program[0] == "-m"
     script = Path(program[1] if module else program[0])
     if not module and not script.is_file():
@@ -83,7 +96,12 @@ def record(
         "strict": strict,
         "anchor_every": anchor_every,
         "bind": bind,
+        "group": _group(),
     }
+    if launched is not None and (bind or resume is not None):
+        option = "--bind" if bind else "--resume"
+        mend = "leave it away: ranks have the seeds that they ask for, and are replayed from their beginning"
+        raise InputError("is not for several ranks", where=option, mend=mend)
     if resume is not None:
         settings |= _committed(resume)
     elif not bind and os.environ.get("WEIGHBRIDGE_SPOOL"):
@@ -92,7 +110,9 @@ def record(
             " cover no chip-time. Say --bind to let them follow from the inspector's answer",
             file=sys.stderr,
         )
-    arguments = [interpreter, *options, "-m", _LAUNCH, *(["-m"] if module else []), *_program(program, module=module)]
+    launcher = ["-m", launched.launcher, *launched.options] if launched is not None else ["-m"]
+    host = [_LAUNCH, *(["-m"] if module else []), *_program(program, module=module)]
+    arguments = [interpreter, *options, *launcher, *host]
     # Sets are walked in the order of hashes: the same order in every process, unless the user chose one.
     environment = {"PYTHONHASHSEED": "0"} | os.environ | {"WEIGHBRIDGE_RECORD": json.dumps(settings)}
     os.execve(interpreter, arguments, environment)  # noqa: S606 - no shell
@@ -132,8 +152,32 @@ def _split(command: Sequence[str]) -> tuple[str, list[str], list[str]]:
         return interpreter, options, rest
     if Path(first).suffix == ".py":
         return sys.executable, [], list(command)
+    if Path(first).name in _LAUNCHERS:
+        beside = Path(first).with_name("python")  # the environment that it was named from
+        return str(beside) if Path(first).is_absolute() and beside.exists() else sys.executable, [], list(command)
     mend = "start the Python program itself: weighbridge record -- python train.py, or -- python -m MODULE"
     raise InputError("is no Python program that is started here", where=first, field="COMMAND", mend=mend)
+
+
+def _launched(program: Sequence[str]) -> "Launched | None":
+    """Returns the launcher's words and the program that it starts, if a launcher starts it."""
+    if Path(program[0]).name not in _LAUNCHERS and not (
+        program[0] == "-m" and program[1].startswith(("torch.distributed.run", "accelerate"))
+    ):
+        return None
+    from weighbridge.mechanisms.transcript.launchers import read_launcher  # imports the launcher, which brings torch
+
+    return read_launcher(program)
+
+
+def _group() -> str:
+    """Returns what the ranks of one run share: drawn here, or given where several machines share a run."""
+    given = os.environ.get(_GROUP)
+    if given is None:
+        return secrets.token_hex(32)
+    if re.fullmatch(r"[0-9a-f]{64}", given) is None:
+        raise InputError("is not 64 hexadecimal digits", where=_GROUP, mend="draw them once, for all machines of a run")
+    return given
 
 
 def _program(program: Sequence[str], *, module: bool) -> list[str]:

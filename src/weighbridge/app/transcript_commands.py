@@ -11,6 +11,7 @@ from weighbridge.app import (
     transcript_diff_commands,
     transcript_export_commands,
     transcript_list_commands,
+    transcript_merge_commands,
     transcript_query_commands,
     transcript_verify_commands,
 )
@@ -25,6 +26,7 @@ transcript_diff_commands.mount(app)
 transcript_export_commands.mount(app)
 transcript_cost_commands.mount(app)
 transcript_bisect_commands.mount(app)
+transcript_merge_commands.mount(app)
 
 Run = Annotated[Path, typer.Argument(help="The run's folder.")]
 Roots = Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")]
@@ -37,8 +39,12 @@ def show(run: Run, roots: Roots = None, as_json: AsJson = False) -> None:
 
     Example: weighbridge transcript show runs/3f2a90b1c4d5e6f7 --roots roots
     """
+    from weighbridge.mechanisms.transcript.group_record import is_merged
     from weighbridge.mechanisms.transcript.transcript import Transcript
 
+    if is_merged(run):
+        transcript_merge_commands.show_merged(run, roots, as_json=as_json)
+        return
     transcript = Transcript.open(run, TrustRoots.load(roots) if roots is not None else None)
     summary = {
         "run": transcript.run,

@@ -61,6 +61,7 @@ def _as_dict(entry: Entry) -> dict[str, object]:
     return {
         "folder": entry.name,
         "run": entry.run,
+        "rank": entry.rank,
         "begun": entry.begun,
         "begun_utc": entry.begun_at,
         "steps": entry.steps,
@@ -81,6 +82,7 @@ def _as_dict(entry: Entry) -> dict[str, object]:
 def _cells(entry: Entry) -> list[str]:
     again, segments = entry.trained - entry.steps, entry.segments
     more = [f"{segments} segments"] * (segments > 1) + [f"{again} steps again"] * (again > 0) + ["torn"] * entry.torn
+    more += [entry.rank] * bool(entry.rank)
     cells = [
         entry.name,
         entry.begun_at,

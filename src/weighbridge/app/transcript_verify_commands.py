@@ -26,7 +26,7 @@ def mount(app: typer.Typer) -> None:
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Annotated[Path, typer.Argument(help="The run's folder, or that of a merged run.")],
     roots: Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")] = None,
     log: Annotated[Path | None, typer.Option(help="Exported log: it must hold no statement that is not shown.")] = None,
     segments: Annotated[int | None, typer.Option(help="Replay this many segments, drawn; default all.")] = None,
@@ -91,6 +91,8 @@ def verify(
     Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --budget 1%
     """
     from weighbridge.app.transcript_draw_print import print_draw
+    from weighbridge.mechanisms.transcript.group_record import is_merged
+    from weighbridge.mechanisms.transcript.group_verification import verify_group
     from weighbridge.mechanisms.transcript.spending import Budget
     from weighbridge.mechanisms.transcript.verification import Request, verify_run
     from weighbridge.mechanisms.transcript.workers import Workers
@@ -141,7 +143,7 @@ def verify(
         calibrate=calibrate,
         sweep=sweep,
     )
-    verification = verify_run(run, request, tell=_tell)
+    verification = (verify_group if is_merged(run) else verify_run)(run, request, tell=_tell)
     if as_json:
         chosen_by = "the system, after the run was handed over" if seed is None else "whoever gave --seed"
         print_json({"seed": drawn_by.hex(), "seed_chosen_by": chosen_by, **verification.as_dict()})

@@ -28,6 +28,7 @@ KINDS: Mapping[str, frozenset[Role]] = {
     "chip-record": frozenset({Role.CHIP}),
     "run-commitment": frozenset({Role.OPERATOR}),
     "run-progress": frozenset({Role.OPERATOR}),
+    "run-group": frozenset({Role.OPERATOR}),
     "run-nonce": frozenset({Role.INSPECTOR}),
     "inspection-plan": frozenset({Role.INSPECTOR}),
     "inspection-challenge": frozenset({Role.INSPECTOR}),

@@ -94,6 +94,19 @@ def _rollout(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == set(fields) and all(fields[n](v) for n, v in value.items())
 
 
+def _group(value: Any) -> bool:
+    """Returns whether this is what a rank says for its group; the sums are parsed where they are added."""
+    fields: dict[str, Check] = {
+        "wrapped": _text,
+        "pieces": lambda found: isinstance(found, dict) and all(isinstance(piece, list) for piece in found.values()),
+        "sums": lambda found: isinstance(found, dict) and all(isinstance(part, dict) for part in found.values()),
+        "part": _all(_natural, exactly=3),
+        "batch": _digest,
+        "fault": _text,
+    }
+    return isinstance(value, dict) and all(name in fields and fields[name](held) for name, held in value.items())
+
+
 def _claimed(value: Any) -> bool:
     return value == -1 or _natural(value)
 
@@ -122,7 +135,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "parent": _parent,
             **_WHERE,
         },
-        {"salt": _digest, "startup_until": _natural, "packages": _packages, "system_random": _natural},
+        {"salt": _digest, "startup_until": _natural, "packages": _packages, "system_random": _natural, "group": _group},
     ),
     "step": (
         {
@@ -134,7 +147,13 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "cpu_ns": _natural,
             "monotonic_ns": _natural,
         },
-        {"state": _digest, "hyperparameters": _groups, "draws": _all(_drawn), "rollouts": _all(_rollout)},
+        {
+            "state": _digest,
+            "hyperparameters": _groups,
+            "draws": _all(_drawn),
+            "rollouts": _all(_rollout),
+            "group": _group,
+        },
     ),
     "freeze": (
         {
@@ -153,7 +172,13 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "anchor": ({"step": _natural, "state": _digest, "anchor": is_anchor_name, **_WHERE}, {}),
     "end": (
         {"step": _natural, "finished": lambda value: isinstance(value, bool), "claimed_until": _claimed, **_WHERE},
-        {"state": _digest, "anchor": is_anchor_name, "left_inside_step": _natural, "unwatched": _natural},
+        {
+            "state": _digest,
+            "anchor": is_anchor_name,
+            "left_inside_step": _natural,
+            "unwatched": _natural,
+            "group": _group,
+        },
     ),
 }
 """By type: fields that must be there, and fields that may be."""

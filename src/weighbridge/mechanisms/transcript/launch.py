@@ -19,17 +19,26 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.mechanisms.transcript.asked_seeds import AskedSeeds, count_system_random
+from weighbridge.mechanisms.transcript.spawning import (
+    Orders,
+    Starts,
+    derived_launch,
+    noted_generators,
+    restore_generators,
+)
 from weighbridge.mechanisms.transcript.watched import WATCHED, Program, Watch, is_bound
 
 if TYPE_CHECKING:
     from weighbridge.mechanisms.transcript.observed import ObservedRecording
     from weighbridge.mechanisms.transcript.observing import Observer
 
-__all__ = ["main"]
+__all__ = ["SPAWNED", "main", "watch_spawned"]
 
 SETTINGS = "WEIGHBRIDGE_RECORD"
 ONLY_SEEDS = "WEIGHBRIDGE_ONLY_SEEDS"
 """Names a run's seed (hex), from which every seed that is asked for follows, in a program that is not recorded."""
+SPAWNED = "WEIGHBRIDGE_REPLAY_SPAWNED"
+"""Folder of the plans of ranks that the program starts itself."""
 _NOTHING_CAUGHT = 3
 _REFUSED = 2
 
@@ -71,19 +80,32 @@ def _run(command: list[str], *, module: bool) -> None:
 class _Host:
     """Holds what watches the program, from the moment at which PyTorch is there."""
 
-    def __init__(self, command: Sequence[str], *, module: bool) -> None:
-        self._command, self._module = tuple(command), module
-        self._settings: dict[str, Any] = json.loads(os.environ.pop(SETTINGS, "{}"))
-        self._plan = os.environ.get("WEIGHBRIDGE_REPLAY")
+    def __init__(self, command: Sequence[str], *, module: bool, orders: Orders | None = None) -> None:
+        self._command, self._module, self._orders = tuple(command), module, orders
+        self._plans = orders.plans if orders is not None else os.environ.get(SPAWNED, "")
+        self._plan: str | None = None
+        if orders is not None:
+            self._settings: dict[str, Any] = orders.settings
+            plan = Path(orders.plans) / f"plan-{orders.index}.json"
+            self._plan = str(plan) if orders.plans and plan.exists() else None
+        else:
+            self._settings = json.loads(os.environ.pop(SETTINGS, "{}"))
+            self._plan = os.environ.get("WEIGHBRIDGE_REPLAY")
         self._launch: str | None = secrets.token_hex(32)
         self._system_random: Callable[[], int] = lambda: 0
         self._prepared: dict[str, Any] = {}
+        self._starts: Starts | None = None
+        self._spawner: dict[str, Any] | None = None
         self._observer: Observer | None = None
         self._recording: ObservedRecording | None = None
         self._fault: Exception | None = None
 
     def prepare(self) -> None:
         """Sees to the program's seeds, before anything of it is loaded; commits, if they are to be bound."""
+        if self._orders is not None:
+            self._begin_spawned(self._orders)
+            _when_imported("torch", self.arm)
+            return
         seed = b""
         if self._plan is not None:
             plan = json.loads(Path(self._plan).read_bytes())
@@ -91,6 +113,9 @@ class _Host:
                 return
             self._launch = None if is_bound(plan["config"]) else str(plan["config"]["launch"])
             seed = bytes.fromhex(plan["seed"])
+        elif self._plans:
+            first = min(Path(self._plans).glob("plan-*.json"))
+            self._launch = str(json.loads(first.read_bytes())["config"]["spawner"]["launch"])
         elif self._settings.get("resume"):
             self._prepared = _aside(self._reopen)
             self._launch, seed = self._prepared["launch"], bytes.fromhex(self._prepared["seed"])
@@ -109,6 +134,24 @@ class _Host:
             _when_imported("numpy", lambda: _seed_numpy(launch))
         os.environ[WATCHED] = "1"
         _when_imported("torch", self.arm)
+        if self._plan is None:
+            self._starts = Starts(self._ordered)
+
+    def _begin_spawned(self, orders: Orders) -> None:
+        """Notes the generators of a process that the program started, or sets those that were noted.
+
+        The program may have seeded them, in its parent or while it was imported here: they are left as they are.
+        """
+        launch = self._launch = derived_launch(orders.launch, orders.index)
+        if self._plan is not None:
+            config = json.loads(Path(self._plan).read_bytes())["config"]
+            restore_generators(config["spawner"]["generators"])
+        self._spawner = {"launch": orders.launch, "index": orders.index, "generators": noted_generators()}
+        if "numpy" not in sys.modules:
+            _when_imported("numpy", lambda: _seed_numpy(launch))
+
+    def _ordered(self, index: int) -> Orders:
+        return Orders(self._command, self._module, self._settings, self._launch or "", self._plans, index)
 
     def _commit(self) -> dict[str, Any]:
         from weighbridge.mechanisms.transcript.observed_commitment import commit_observed
@@ -123,8 +166,14 @@ class _Host:
 
     @property
     def _program(self) -> Program:
-        code = Path(self._settings["code"])
-        return Program(arguments=self._command, module=self._module, code=code, launch=self._launch)
+        return Program(
+            arguments=self._command,
+            module=self._module,
+            code=Path(self._settings["code"]),
+            launch=self._launch,
+            group=self._settings.get("group"),
+            spawner=self._spawner,
+        )
 
     @property
     def _watch(self) -> Watch:
@@ -140,6 +189,8 @@ class _Host:
 
     def arm(self) -> None:
         """Begins to look, PyTorch being imported."""
+        if self._plans and self._plan is None:  # the replay of a program whose ranks are other processes
+            return
         from weighbridge.mechanisms.transcript.observed import ObservedRecording, ObservedReplay
         from weighbridge.mechanisms.transcript.observed_commitment import committed_before
         from weighbridge.mechanisms.transcript.observing import Observer
@@ -176,7 +227,21 @@ class _Host:
             self._observer.close()
         if self._recording is not None:
             self._recording.close(well=well)
-        if began or self._plan is not None or self._fault is not None:
+        if self._starts is not None:
+            self._starts.stop()
+            for kind in self._starts.missed:
+                print(
+                    f"weighbridge: PART OF THE PROGRAM IS NOT RECORDED: a process of class {kind} ran code of its own",
+                    file=sys.stderr,
+                )
+        if began or self._plan is not None or self._plans or self._fault is not None or self._orders is not None:
+            return
+        if self._starts is not None and self._starts.watched:
+            print(
+                f"weighbridge: this process trained nothing; the {self._starts.watched} processes that it started were"
+                " watched, each for itself, and say what was recorded",
+                file=sys.stderr,
+            )
             return
         why = "it trained no PyTorch module" if self._observer is not None else "it never imported PyTorch"
         print(f"weighbridge: NOTHING WAS RECORDED: in this process the program ran, and {why}", file=sys.stderr)
@@ -219,6 +284,13 @@ def _bind(seed: bytes) -> None:
     seeds.bind_python()
     _when_imported("numpy", seeds.bind_numpy)
     _when_imported("torch", seeds.bind_torch)
+
+
+def watch_spawned(orders: Orders) -> _Host:
+    """Begins to watch a process that the program started itself."""
+    host = _Host(orders.command, module=orders.module, orders=orders)
+    host.prepare()
+    return host
 
 
 def _seed_numpy(launch: str) -> None:

@@ -18,6 +18,7 @@ from weighbridge.evidence.receipt import verify_receipt
 from weighbridge.evidence.statement import statement_id, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.commitment import COMMITMENT, NONCE, Opening, nonce_of
+from weighbridge.mechanisms.transcript.group_record import GroupRecord, is_merged
 from weighbridge.mechanisms.transcript.journal import SegmentReader, segment_paths
 
 __all__ = ["BINDINGS", "Entry", "list_runs"]
@@ -42,8 +43,10 @@ class Entry:
 
     Attributes:
         name: the folder's name.
-        kind: ``run``, ``damaged`` (a transcript that cannot be read), or ``foreign`` (something else).
+        kind: ``run``, ``merged`` (several ranks' runs as one), ``damaged`` (a transcript that cannot be read), or
+            ``foreign`` (something else).
         fault: why it is not a run, in words; empty for one.
+        rank: which rank of a group it is, in words, by its opening; empty for a run on its own.
         run: the run's id, by its commitment statement or, unsigned, by its journal.
         begun: when the first segment began, seconds since 1970 by the operator's clock.
         steps: updates completed along the run's line.
@@ -62,6 +65,7 @@ class Entry:
     name: str
     kind: str
     fault: str = ""
+    rank: str = ""
     run: str = ""
     begun: float = 0.0
     steps: int = 0
@@ -121,6 +125,8 @@ def _entry(path: Path, roots: TrustRoots | None) -> Entry:
     if not stat.S_ISDIR(mode):
         what = "a link, which is not followed" if stat.S_ISLNK(mode) else "no folder"
         return Entry(name="", kind="foreign", fault=f"is {what}")
+    if is_merged(path):
+        return _merged(path)
     if not any(os.path.lexists(path / trace) for trace in _TRACES):
         return Entry(name="", kind="foreign", fault="holds no transcript")
     entry = _journals(path)
@@ -128,7 +134,19 @@ def _entry(path: Path, roots: TrustRoots | None) -> Entry:
     run, binding, verified = _binding(path, roots, opening)
     if run and run != entry.run:
         raise EvidenceError("its journal names another run than its commitment", where=path)
-    return replace(entry, binding=binding, verified=verified, opened=opening is not None, size_bytes=_size(path))
+    told = opening.contents["config"].get("group") if opening is not None else None
+    rank = f"rank {told.get('rank')} of {told.get('world')}" if isinstance(told, dict) else ""
+    return replace(
+        entry, binding=binding, verified=verified, opened=opening is not None, rank=rank, size_bytes=_size(path)
+    )
+
+
+def _merged(path: Path) -> Entry:
+    record = GroupRecord.read(path)
+    steps = min(member.steps for member in record.members)
+    ended = "finished" if all(member.finished for member in record.members) else "unfinished"
+    fault = f"{record.world} ranks of {steps} steps, {ended}: {', '.join(m.run[:16] for m in record.members[:4])}"
+    return Entry(name="", kind="merged", run=record.group, steps=steps, ended=ended, fault=fault)
 
 
 def _journals(path: Path) -> Entry:

@@ -7,6 +7,7 @@ committed before the first step (before the program began, if bound) are its fil
 Replay and resumption begin in the middle by walking the steps before as ghosts (:mod:`.ghost`).
 """
 
+import os
 import sys
 import weakref
 from collections.abc import Callable, Iterable
@@ -19,18 +20,28 @@ from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.draws import UPDATE, Points, digest_generators, note_draw
 from weighbridge.mechanisms.transcript.environment import describe_environment, packages_of
 from weighbridge.mechanisms.transcript.ghost import Ghost, Hints
+from weighbridge.mechanisms.transcript.group_host import MEETING, meet
+from weighbridge.mechanisms.transcript.group_notes import batch_note, state_note
+from weighbridge.mechanisms.transcript.loop import Iteration
 from weighbridge.mechanisms.transcript.observed_commitment import (
     MUST_STAND,
     commit_observed,
     observed_contents,
     same_beginning,
 )
+from weighbridge.mechanisms.transcript.ranks import Group, is_late, wrapped_as
 from weighbridge.mechanisms.transcript.recorder import Recorder
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
 from weighbridge.mechanisms.transcript.resuming import find_resumption
-from weighbridge.mechanisms.transcript.state import capture, generator_states, restore
+from weighbridge.mechanisms.transcript.state import (
+    Subjects,
+    TrainingState,
+    capture,
+    generator_states,
+    restore,
+)
 from weighbridge.mechanisms.transcript.walk import Walk
 from weighbridge.mechanisms.transcript.walked import hints_of
 from weighbridge.mechanisms.transcript.watched import Program, Watch
@@ -77,11 +88,15 @@ class ObservedRecording:
             EvidenceError: the log refused the commitment or did not answer in time.
         """
         resumption: Resumption | None = None
+        group: Group | None = None
         early = self._resumed is not None or self._prepared is not None
         if self._resumed is not None:
             committed, resumption = self._take_up(self._resumed)
         else:
-            committed = self._prepared() if self._prepared is not None else commit_observed(self._program, self._watch)
+            group = Group.here(self._program.group)
+            committed = (
+                self._prepared() if self._prepared is not None else commit_observed(self._program, self._watch, group)
+            )
         self._recorder = _Recorder(
             committed,
             discovery=self._discovery,
@@ -89,6 +104,7 @@ class ObservedRecording:
             # Committed before the program began, and so before it imported anything.
             packages=describe_environment(packages_of(list(sys.modules)))["packages"] if early else {},
             system_random=self._system_random,
+            group=group,
         )
         if self._walk is None:
             self._recorder.begin()
@@ -191,6 +207,7 @@ class ObservedRecording:
                 file=sys.stderr,
             )
         elif self._recorder is not None:
+            self._recorder.warn_if_late()
             self._recorder.ended_well = well
             self._recorder.finish()
 
@@ -208,8 +225,10 @@ class _Recorder(Recorder):
         resumption: Resumption | None,
         packages: dict[str, list[str]],
         system_random: Callable[[], int],
+        group: Group | None = None,
     ) -> None:
         super().__init__(committed, steps=None, discovery=discovery, resumption=resumption)
+        self._group = group
         self._late: list[weakref.ref[Any]] = []
         self._packages, self._system_random = packages, system_random
         self._drawn: list[dict[str, str]] = []
@@ -231,6 +250,15 @@ class _Recorder(Recorder):
         """The program is about to draw what outlives a step."""
         self._guarded(lambda: self._drawn.append(note_draw(point)))
 
+    def warn_if_late(self) -> None:
+        """Says that a run which committed to no group came to train with others."""
+        if self._group is None and is_late():
+            print(
+                "weighbridge: THIS RANK CANNOT BE JOINED TO OTHERS: torch.distributed began after the first step, and"
+                " the run had been committed as one on its own before",
+                file=sys.stderr,
+            )
+
     @property
     def finished(self) -> bool:
         """Whether the program came to its own end."""
@@ -243,6 +271,9 @@ class _Recorder(Recorder):
     def _about_the_step(self, step: int) -> dict[str, Any]:
         drawn, self._drawn = self._drawn, []
         return {"draws": drawn} if drawn else {}
+
+    def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
+        return _noted(self._group, self._subjects, iteration, state, begins=self._state == "new")
 
     def _about_the_end(self) -> dict[str, Any]:
         return {"unwatched": len(self._late) + self._subjects.strangers()}
@@ -312,6 +343,21 @@ class ObservedReplay(Replayer):
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to step: nothing to write out."""
 
+    def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
+        group = Group.of(self._plan.config, where="plan")
+        return _noted(group, self._subjects, iteration, state, begins=False)
+
+    def end(self) -> None:
+        """Ends the process; one rank of several waits for the others to be done, who may still need it."""
+        if (meeting := os.environ.get(MEETING)) is not None:
+            self._say({"type": "end"})
+            group = Group.of(self._plan.config, where="plan")
+            if group is not None:
+                meet(Path(meeting), group.rank, group.world)
+            sys.stdout.flush()
+            os._exit(0)
+        super().end()
+
     def _take_up(self) -> None:
         if self._plan.legs[self._leg].start > self.step:
             self._ghost.enter(self.step)
@@ -338,3 +384,22 @@ class ObservedReplay(Replayer):
     def _about_the_step(self, step: int) -> dict[str, Any]:
         drawn, self._drawn = self._drawn, []
         return {"draws": drawn}
+
+
+def _noted(
+    group: Group | None,
+    subjects: Subjects,
+    iteration: Iteration | None,
+    state: TrainingState | None,
+    *,
+    begins: bool,
+) -> dict[str, Any]:
+    if group is None:
+        return {}
+    wrapped = wrapped_as(subjects.modules)
+    note: dict[str, Any] = batch_note(group, iteration) if iteration is not None else {}
+    if state is not None:
+        note |= state_note(group, state, wrapped=wrapped)
+    if begins and state is not None:
+        note |= {"wrapped": wrapped, "pieces": state.plain.get("pieces", {})}
+    return {"group": note}

@@ -19,6 +19,7 @@ from weighbridge.mechanisms.transcript.environment import (
     packages_of,
 )
 from weighbridge.mechanisms.transcript.journal import read_segment, segment_paths
+from weighbridge.mechanisms.transcript.ranks import Group
 from weighbridge.mechanisms.transcript.recorder_parts import Committed
 from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.watched import Program, Watch, is_bound
@@ -29,7 +30,7 @@ MUST_STAND = ("data", "code", "config", "loop", "program")
 """What may not have changed when a watched program is recorded further."""
 
 
-def observed_contents(program: Program, watch: Watch) -> tuple[dict[str, Any], CodeTree]:
+def observed_contents(program: Program, watch: Watch, group: Group | None = None) -> tuple[dict[str, Any], CodeTree]:
     """Returns what a watched program commits to as it stands now, and its code tree.
 
     Raises:
@@ -39,7 +40,7 @@ def observed_contents(program: Program, watch: Watch) -> tuple[dict[str, Any], C
     contents: dict[str, Any] = {
         "data": DataFiles.read(watch.data).describe(),
         "code": {"digest": tree.digest.hex(), "root": str(tree.root)},
-        "config": program.config,
+        "config": program.config | ({"group": group.describe()} if group is not None else {}),
         "environment": describe_environment(packages_of(list(sys.modules))),
         "program": {
             "arguments": list(program.arguments),
@@ -61,14 +62,14 @@ def observed_contents(program: Program, watch: Watch) -> tuple[dict[str, Any], C
     return contents, tree
 
 
-def commit_observed(program: Program, watch: Watch) -> Committed:
+def commit_observed(program: Program, watch: Watch, group: Group | None = None) -> Committed:
     """Commits to a program, waits for the log, and keeps its code.
 
     Raises:
         InputError: code or data cannot be committed.
         EvidenceError: the log refused the commitment or did not answer in time.
     """
-    contents, tree = observed_contents(program, watch)
+    contents, tree = observed_contents(program, watch, group)
     signer, spool = signer_and_spool()
     opening = Opening.fresh(contents)
     chips = [chip] if (chip := os.environ.get("WEIGHBRIDGE_CHIP")) else []

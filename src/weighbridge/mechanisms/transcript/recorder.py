@@ -139,6 +139,10 @@ class Recorder:
         """Returns what a segment's first event says besides."""
         return {}
 
+    def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
+        """Returns what a rank says for its group, to be compared with the other ranks'."""
+        return {}
+
     def _about_the_end(self) -> dict[str, Any]:
         """Returns what the last event says besides."""
         return {}
@@ -219,6 +223,7 @@ class Recorder:
                 "lost_steps": resumption.lost_steps,
             },
             **self._about_the_start(),
+            **self._about_the_group(None, state),
             **self._where(),
         }
         notice = self._board.look()
@@ -270,6 +275,7 @@ class Recorder:
             event["anchor"] = f"state-{self._segment:04d}-{self.step:07d}-end.safetensors"
             event["state"] = self._digest(state)
             self._write_anchor(event["anchor"], state, in_place=True)
+            event |= self._about_the_group(None, state)
         else:
             event["left_inside_step"] = self.step
         self._writer.close()  # a run has not ended before its anchors are there
@@ -336,6 +342,7 @@ class Recorder:
         digest = self._digest(state) if state is not None else ""
         if strided:
             event["state"] = digest
+        event |= self._about_the_group(iteration, state if strided else None)
         self._journal.append(event)
         self._costs.steps += 1
         if strided:

@@ -35,12 +35,23 @@ from weighbridge.mechanisms.transcript.walked import told_of_walked
 from weighbridge.mechanisms.transcript.witness import Witness, most_overstated
 from weighbridge.sandbox import Bind, IsolatedResult, Sandbox, interpreter_binds, run_isolated
 
-__all__ = ["Replay", "ReplayedState", "replay", "sure_until", "walks"]
+__all__ = [
+    "OWN_BYTES",
+    "OWN_FILES",
+    "Replay",
+    "ReplayedState",
+    "make_room",
+    "read_outcome",
+    "recorded_seconds",
+    "replay",
+    "sure_until",
+    "walks",
+]
 
 _INSIDE = INSIDE
 _PARENT = "parent.safetensors"
-_OWN_BYTES = 16 << 30
-_OWN_FILES = 20_000
+OWN_BYTES = 16 << 30
+OWN_FILES = 20_000
 """What a program that writes as it likes may write beside its code, and the files of the code itself."""
 _LONGEST_S = 7 * 86_400.0
 _SLOWER = 4.0
@@ -210,7 +221,7 @@ def replay(
             (directory, False),
             *((bind.place, bind.host.is_file()) for bind in (*shown, *interpreter)),
         ]:
-            _make_room(program, place, is_file=is_file)
+            make_room(program, place, is_file=is_file)
         binds = [*interpreter, program, *shown, Bind(work / "plan.json", Path(_INSIDE / "plan.json"))]
         binds += [Bind(out, Path(_INSIDE / "out"), writable=True), *anchors]
         if not without_data and (kept := kept_folder(transcript)) is not None:
@@ -234,19 +245,19 @@ def replay(
                 binds=tuple(binds),
                 environment={**program_environment(contents, threads), **(variables or {})},
                 working_directory=directory,
-                seconds=max(seconds, _recorded_seconds(transcript)),
+                seconds=max(seconds, recorded_seconds(transcript)),
                 memory_bytes=allowance.memory_bytes,
                 resident_bytes=allowance.memory_bytes,
                 file_bytes=allowance.file_bytes,
-                written_bytes=allowance.written_bytes + (_OWN_BYTES if transcript.observed else 0),
-                written_files=allowance.written_files + (_OWN_FILES if transcript.observed else 0),
+                written_bytes=allowance.written_bytes + (OWN_BYTES if transcript.observed else 0),
+                written_files=allowance.written_files + (OWN_FILES if transcript.observed else 0),
                 core=core,
             ),
             observer=watch,
         )
         witness.close(result.cpu_seconds)
         mend = _MAKE_AGAIN if not shown and not transcript.observed else None
-        outcome = _read(out, result, walked, wanted, witness, probes=probes, mend=mend)
+        outcome = read_outcome(out, result, walked, wanted, witness, probes=probes, mend=mend)
         yield dataclasses.replace(outcome, sure_until=sure_until(walked)) if walks(transcript, walked) else outcome
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -267,7 +278,7 @@ def sure_until(legs: Sequence[Leg]) -> int:
     return reached
 
 
-def _recorded_seconds(transcript: Transcript) -> float:
+def recorded_seconds(transcript: Transcript) -> float:
     """Returns how long a replay from the beginning may take, by the recording's own clock; 0 where nothing is said."""
     first, last = transcript.segments[0].events[0].data, transcript.segments[-1].events[-1].data
     took = (int(last.get("monotonic_ns", 0)) - int(first.get("monotonic_ns", 0))) / 1e9
@@ -305,7 +316,7 @@ def _parent_bind(named: Mapping[str, Any] | None, anchor: Path | None) -> list[B
     return [Bind(anchor, Path(_INSIDE / _PARENT))]
 
 
-def _make_room(program: Bind, place: Path, *, is_file: bool) -> None:
+def make_room(program: Bind, place: Path, *, is_file: bool) -> None:
     """Makes the point below the code tree at which something else is shown; the tree itself is read-only inside."""
     if place == program.place or not place.is_relative_to(program.place):
         return
@@ -318,14 +329,14 @@ def _make_room(program: Bind, place: Path, *, is_file: bool) -> None:
         raise EvidenceError("lies where the code tree has a file", where="opening.json", field=str(place)) from error
 
 
-def _read(
+def read_outcome(
     out: Path,
     result: IsolatedResult,
     legs: Sequence[Leg],
     digests: frozenset[int],
     witness: Witness,
     *,
-    probes: Sequence[Probe],
+    probes: Sequence[Probe] = (),
     mend: str | None,
 ) -> Replay:
     """Reads what the program wrote out: exactly the steps and states of the plan, in their order, or nothing."""

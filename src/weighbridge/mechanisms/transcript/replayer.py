@@ -18,7 +18,7 @@ from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
-from weighbridge.mechanisms.transcript.state import Subjects, capture, hyperparameters
+from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters
 
 __all__ = ["Replayer"]
 
@@ -60,6 +60,8 @@ class Replayer:
         digest, where = iteration.batch_digest(batch, salt_for(self._plan.key, f"batch/{self.step}"))
         self.step += 1
         self._gradients = self._subjects.carried(iteration.updated)
+        wanted = self.step in self._plan.digests
+        state = capture(self._subjects, step=self.step, gradients=self._gradients) if wanted else None
         self._say(
             {
                 **self._about_the_step(self.step - 1),
@@ -70,6 +72,7 @@ class Replayer:
                 "loss": iteration.loss_values(),
                 "updates": iteration.updates,
                 "hyperparameters": used,
+                **self._about_the_group(iteration, state),
             }
         )
         self.boundary()
@@ -107,6 +110,10 @@ class Replayer:
         if step in self._plan.captures:
             write_anchor(self._plan.out / f"state-{step:07d}.safetensors", state)
         self._say(event)
+
+    def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
+        """Returns what a rank says for its group, to be compared with the other ranks'."""
+        return {}
 
     def end(self) -> None:
         """Ends the process: what the program does after the plan is walked is no part of the run."""

@@ -4,6 +4,8 @@ A state is everything that the next step depends on: weights, buffers, gradients
 optimizer, schedulers, scalers, random number generators and the data cursor. Digests cover all of it, because replay
 of weights alone proves nothing: an optimizer's state can carry a model to any weights.
 
+Of a tensor that lies in pieces on several ranks, a state holds this rank's piece and its place in the whole.
+
 Not covered, so that a program which uses them replays from its seed but not from an anchor: generators of its own
 (``torch.Generator``, ``numpy.random.default_rng``), optimizers that are not ``torch.optim.Optimizer``, and counters in
 its own variables.
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.mechanisms.transcript.commitment import generator_seeds
 from weighbridge.mechanisms.transcript.encoding import canonical, digest_leaves, digest_plain, framed
+from weighbridge.mechanisms.transcript.shards import local_of, pieces_of, resharded
 
 __all__ = [
     "Subjects",
@@ -57,9 +60,11 @@ class Subjects:
         """Yields each distinct parameter and buffer once, under its first name."""
         seen: set[int] = set()
         for root, module in self.modules.items():
+            lasting = resharded(module)
             named: list[tuple[str, str, Tensor]] = [("parameter", n, p) for n, p in module.named_parameters()]
             named += [("buffer", n, b) for n, b in module.named_buffers()]
-            for kind, name, tensor in named:
+            for kind, name, found in named:
+                tensor = lasting.get(id(found), found)
                 if id(tensor) not in seen:
                     seen.add(id(tensor))
                     yield f"{root}/{kind}/{name}", tensor
@@ -138,6 +143,7 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
 
 def digest_tensor(tensor: Tensor, *, key: bytes | None = None) -> bytes:
     """Returns BLAKE3 over format, shape and raw bytes (never a printed form, which abbreviates)."""
+    tensor = local_of(tensor)
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     data = tensor_bytes(tensor)
@@ -217,7 +223,9 @@ def capture(
     states = generators if generators is not None else generator_states()
     tensors["generator/torch"] = states["torch"]
     plain.update(_plain_generators(states))
-    return TrainingState(tensors, plain)
+    if pieces := pieces_of(tensors):
+        plain["pieces"] = {name: piece.as_list() for name, piece in pieces.items()}
+    return TrainingState({name: local_of(tensor) for name, tensor in tensors.items()}, plain)
 
 
 def generator_states() -> dict[str, Any]:
@@ -294,6 +302,8 @@ def restore(subjects: Subjects, state: TrainingState) -> None:
         EvidenceError: the state's names, shapes or formats are not those of the program's own objects.
         InputError: the program uses something that cannot be restored this way.
     """
+    if "pieces" in state.plain:
+        raise InputError("lies in pieces on several ranks", where="anchor", mend="replay the group from its beginning")
     live = dict(subjects.parameters())
     gradients: dict[str, Tensor] = {}
     for name, tensor in state.tensors.items():

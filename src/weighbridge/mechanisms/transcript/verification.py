@@ -29,6 +29,7 @@ from weighbridge.mechanisms.transcript.fan_out import replay_on
 from weighbridge.mechanisms.transcript.given_rows import check_given_rows
 from weighbridge.mechanisms.transcript.initial_weights import check_initial_weights
 from weighbridge.mechanisms.transcript.light import LightCheck, LightChecks, light_checks
+from weighbridge.mechanisms.transcript.merging import group_of
 from weighbridge.mechanisms.transcript.movement import check_movement
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
@@ -261,6 +262,18 @@ class _Verifier:
         return self._request.workers is not None and not self._transcript.observed
 
     def _replay(self, legs: Sequence[Leg], parent: Path | None, every: Sequence[Leg]) -> None:
+        if (group := group_of(self._transcript)) is not None:
+            reason = (
+                f"it is rank {group.rank} of {group.world}, which make one run and are replayed together: merge them"
+            )
+            self._note("replay", Outcome.INCONCLUSIVE, f"{reason} (transcript merge), and verify the merged run")
+            return
+        if "spawner" in self._transcript.contents["config"]:
+            reason = (
+                "the program started this process itself, and it is no rank of a group: nothing starts it in a replay"
+            )
+            self._note("replay", Outcome.INCONCLUSIVE, reason)
+            return
         if self._request.from_the_beginning:
             legs = [Leg(0, legs[-1].until)]
         try:

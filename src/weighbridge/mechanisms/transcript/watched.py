@@ -25,6 +25,9 @@ class Program:
         launch: what Python's and NumPy's generators were seeded with when the process began (hex); None if every seed
             follows from the run's.
         inside: where the program itself began the recording, and how those generators stood; None if it did not.
+        group: what this process shares with the other ranks that train the same model (hex), if there are any.
+        spawner: of a process that the program started itself: which it is (``index``), what its parent's generators
+            were seeded with (``launch``), and how its own stood when it began (``generators``).
     """
 
     arguments: tuple[str, ...]
@@ -32,13 +35,16 @@ class Program:
     code: Path
     launch: str | None
     inside: Mapping[str, Any] | None = None
+    group: str | None = None
+    spawner: Mapping[str, Any] | None = None
 
     @property
     def config(self) -> dict[str, Any]:
         """Returns what is committed as the run's configuration."""
         if self.inside is not None:
             return {"inside": dict(self.inside)}
-        return dict(BOUND) if self.launch is None else {"launch": self.launch}
+        started = {"spawner": dict(self.spawner)} if self.spawner is not None else {}
+        return {**(BOUND if self.launch is None else {"launch": self.launch}), **started}
 
 
 @dataclass(frozen=True, kw_only=True)
