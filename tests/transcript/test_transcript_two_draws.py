@@ -1,4 +1,4 @@
-"""Two initial states under two seeds: honest initialisations of many kinds are passed, at a measured rate; others not."""
+"""Two initial states under two seeds: honest ways to begin are passed at a measured rate, weights from elsewhere not."""
 
 import copy
 from collections.abc import Callable
@@ -76,7 +76,9 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "gpt": Block,
     "convolutions": lambda: nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.Conv2d(16, 8, 3), nn.PReLU()),
     "lstm": Forgetful,
-    "copied layers": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32), 4, enable_nested_tensor=False),
+    "copied layers": lambda: nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(16, 2, 32), 4, enable_nested_tensor=False
+    ),
     "skewed": Skewed,
     "half": lambda: nn.Linear(64, 64).to(torch.bfloat16),
     "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(32, 32)),
