@@ -42,9 +42,11 @@ wanted += [torch.rand(1).item()]
 one, two = asked(5), asked(6)
 assert one == asked(5) and not set(one) & set(two) and len({*never, *wanted}) == 9
 assert one[0] == one[1] and one[2] == one[3] and one[4] == one[5] and one[6] == one[7] == one[8]
-for made in (random.Random(1), np.random.RandomState(1), np.random.default_rng(1), np.random.SeedSequence(1)):
-    again = pickle.loads(pickle.dumps(made))
-    assert type(again) is type(made)
+for made in (random.Random(1), np.random.default_rng(1), np.random.SeedSequence(1), np.random.PCG64(1)):
+    assert type(pickle.loads(pickle.dumps(made))) is type(made)
+for made in (np.random.RandomState(1), np.random.mtrand._rand):
+    assert pickle.loads(pickle.dumps(made)).rand() == made.rand()
+assert isinstance(np.random.PCG64(1), np.random.PCG64) and isinstance(np.random.mtrand._rand, np.random.RandomState)
 assert isinstance(torch.default_generator, torch.Generator) and isinstance(random._inst, random.Random)
 assert first(copy.deepcopy(torch.Generator().manual_seed(4))) == first(torch.Generator().manual_seed(4))
 np.random.default_rng([1, 2, 3]), np.random.SeedSequence(3).spawn(2), random.seed("words"), random.seed(b"bytes")
