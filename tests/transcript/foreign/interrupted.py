@@ -1,7 +1,8 @@
-"""A loop with shuffled epochs, dropout and a schedule, which may stop dead in the middle: first told so by a variable."""
+"""A loop with shuffled epochs, dropout and a schedule, which stops dead in the middle if a file says so."""
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ model = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.GELU(), nn.Dropou
 optimizer = torch.optim.AdamW(model.parameters(), lr=float(os.environ.get("LEARNING_RATE", "1e-2")))
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 48)
 step = 0
-for epoch in range(4):
+for _ in range(4):
     order = np.random.permutation(4)
     for number, (inputs, targets) in enumerate(rows):
         inputs = inputs + 0.01 * torch.randn_like(inputs) * float(order[number % 4])
@@ -26,6 +27,6 @@ for epoch in range(4):
         schedule.step()
         step += 1
         print(step, float(loss.detach()).hex(), flush=True)
-        if step == 31 and os.path.exists("die"):
+        if step == 31 and Path("die").exists():
             os.kill(os.getpid(), signal.SIGKILL)
     torch.save(model.state_dict(), "checkpoint.pt")

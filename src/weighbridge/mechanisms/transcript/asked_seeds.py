@@ -91,16 +91,22 @@ class AskedSeeds:
         state: Any = module.RandomState
         plain_seed, plain_rng = module.seed, module.default_rng
 
-        class SeedSequence(sequence, metaclass=_counting(sequence)):  # type: ignore[metaclass, misc]
-            def __init__(self, entropy: Any = None, **keywords: Any) -> None:
-                super().__init__(asked.derived("numpy", entropy, _WIDE_BITS), **keywords)
-
         class RandomState(state, metaclass=_counting(state)):  # type: ignore[metaclass, misc]
             def __init__(self, seed: Any = None) -> None:
                 super().__init__(seed if _ready(seed) else asked.derived("numpy.legacy", seed, _NUMPY_BITS))
 
             def seed(self, seed: Any = None) -> None:
                 super().seed(asked.derived("numpy.legacy", seed, _NUMPY_BITS))
+
+        def sown(entropy: Any = None, **keywords: Any) -> Any:
+            return sequence(asked.derived("numpy", entropy, _WIDE_BITS), **keywords)
+
+        def grown(plain: Any) -> Callable[..., Any]:
+            def bits(seed: Any = None, **keywords: Any) -> Any:
+                whole = _ready(seed) or keywords.get("key") is not None
+                return plain(seed if whole else sown(seed), **keywords)
+
+            return bits
 
         def _ready(seed: Any) -> bool:
             return isinstance(seed, (sequence, module.BitGenerator, module.Generator, state))
@@ -111,12 +117,13 @@ class AskedSeeds:
 
         @functools.wraps(plain_rng)
         def default_rng(seed: Any = None) -> Any:
-            return plain_rng(seed if _ready(seed) else SeedSequence(seed))
+            return plain_rng(seed if _ready(seed) else sown(seed))
 
-        _stand_in(SeedSequence, sequence, module, sys.modules[sequence.__module__])
+        _make_instead(sequence, sown, module)
         _stand_in(RandomState, state, module, sys.modules[state.__module__])
         for name in ("PCG64", "PCG64DXSM", "Philox", "SFC64", "MT19937"):
-            _bind_bits(getattr(module, name), SeedSequence, _ready)
+            plain: Any = getattr(module, name)
+            _make_instead(plain, grown(plain), module)
         module.seed, module.default_rng = seed, default_rng
         plain_seed(self.derived("numpy.legacy", "never seeded", _NUMPY_BITS))
 
@@ -210,15 +217,14 @@ def _stand_in(bound: Any, plain: Any, *modules: Any, named: str | None = None) -
         setattr(module, bound.__name__, bound)
 
 
-def _bind_bits(plain: Any, sequence: Any, ready: Callable[[Any], bool]) -> None:
-    import numpy as np
+def _make_instead(plain: Any, make: Callable[..., Any], module: Any) -> None:
+    """Puts a class where the plain one was that makes plain objects, bound: NumPy pickles them by their class."""
 
-    class Bits(plain, metaclass=_counting(plain)):  # type: ignore[metaclass, misc]
-        def __init__(self, seed: Any = None, **keywords: Any) -> None:
-            given = seed if ready(seed) or keywords.get("key") is not None else sequence(seed)
-            super().__init__(given, **keywords)
+    class Made(plain, metaclass=_counting(plain)):  # type: ignore[metaclass, misc]
+        def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+            return make(*arguments, **keywords) if cls is Made else super().__new__(cls)
 
-    _stand_in(Bits, plain, np.random, sys.modules[plain.__module__])
+    _stand_in(Made, plain, module)
 
 
 def count_system_random(code: Path) -> Callable[[], int]:
