@@ -103,7 +103,10 @@ EXPECTED = {
     "weighbridge transcript list": "FOLDER --roots --json",
     "weighbridge transcript query": "RUN --where --steps --columns --freezes --limit --csv --parquet --json",
     "weighbridge transcript show": "RUN --roots --json",
-    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core --json",
+    "weighbridge transcript answer": "RUN --questions --roots --wait --data --json",
+    "weighbridge transcript bisect": "RUN --roots --steps --questions --wait --data --json",
+    "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core "
+    "--workers --json",
 }
 
 

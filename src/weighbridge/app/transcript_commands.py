@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from weighbridge.app import (
+    transcript_bisect_commands,
     transcript_diff_commands,
     transcript_export_commands,
     transcript_list_commands,
@@ -21,6 +22,7 @@ transcript_list_commands.mount(app)
 transcript_query_commands.mount(app)
 transcript_diff_commands.mount(app)
 transcript_export_commands.mount(app)
+transcript_bisect_commands.mount(app)
 
 Run = Annotated[Path, typer.Argument(help="The run's folder.")]
 Roots = Annotated[Path | None, typer.Option(help="Trust roots; without them no signature is checked.")]

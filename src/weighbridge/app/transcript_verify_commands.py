@@ -45,6 +45,13 @@ def verify(
         Path | None, typer.Option(help="Transcript of the run with whose final weights this one began.")
     ] = None,
     core: Annotated[int | None, typer.Option(help="Processor to replay on.")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="Replay each stretch by itself on workers: local:2, ray://HOST:PORT or ray:auto (needs Ray).",
+            metavar="WORKERS",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verifies a transcript: statements, journal, initial state, and replay of drawn segments in a sandbox.
@@ -58,6 +65,7 @@ def verify(
     from weighbridge.app.transcript_draw_print import print_draw
     from weighbridge.mechanisms.transcript.spending import Budget
     from weighbridge.mechanisms.transcript.verification import Request, verify_run
+    from weighbridge.mechanisms.transcript.workers import Workers
 
     if segments is not None and segments < 0:
         raise InputError("must not be negative", where="--segments")
@@ -72,6 +80,7 @@ def verify(
         data=data,
         parent=parent,
         core=core,
+        workers=Workers.parse(workers) if workers is not None else None,
     )
     verification = verify_run(run, request, tell=_tell)
     if as_json:

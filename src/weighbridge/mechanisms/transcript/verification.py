@@ -10,6 +10,7 @@ Cheap checks on everything, dear ones on a draw. The steps, in their order:
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from weighbridge.errors import EvidenceError, WeighbridgeError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.transcript.fan_out import replay_on
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
-from weighbridge.mechanisms.transcript.replay import replay
+from weighbridge.mechanisms.transcript.replay import Replay, replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.selection import Selection, select_replays
 from weighbridge.mechanisms.transcript.spending import Account, Budget
@@ -33,6 +35,7 @@ from weighbridge.mechanisms.transcript.verify import (
     check_receipts,
     compare_replay,
 )
+from weighbridge.mechanisms.transcript.workers import Workers
 
 __all__ = ["Request", "Verification", "verify_run"]
 
@@ -51,6 +54,7 @@ class Request:
         data: training data as handed over, if not at its committed path.
         parent: transcript of the run with whose final weights this one began.
         core: processor to replay on.
+        workers: where to replay each stretch by itself; None for one process here that walks them all.
     """
 
     seed: bytes
@@ -62,6 +66,7 @@ class Request:
     data: Path | None = None
     parent: Path | None = None
     core: int | None = None
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +150,7 @@ class _Verifier:
             selection = self._selection = self._draw(every)
             chosen = selection.draw.legs
             if chosen:
-                with self._account.timed("replay"):
+                with self._account.timed("replay", children=not self._spread):
                     self._replay(chosen, parent)
             if not selection.whole:
                 self._findings.append(selection.finding(self._transcript))
@@ -204,24 +209,45 @@ class _Verifier:
             suspicion=request.suspicion,
         )
 
+    @property
+    def _spread(self) -> bool:
+        """Whether stretches are replayed each by itself: a program whose loop is its own has only one."""
+        return self._request.workers is not None and not self._transcript.observed
+
     def _replay(self, legs: Sequence[Leg], parent: Path | None) -> None:
-        plan = plan_segments(self._transcript, legs)
-        self._tell(f"replaying {plan.steps} steps in a sandbox …")
         try:
-            with replay(
-                self._transcript,
-                legs=plan.legs,
-                captures=plan.captures,
-                digests=plan.digests,
-                data=self._request.data,
-                parent=parent,
-                core=self._request.core,
-            ) as outcome:
+            with self._replayed(legs, parent) as outcome:
+                if self._spread:
+                    self._account.charge("replay", outcome.result.cpu_seconds)
                 self._findings += compare_replay(self._transcript, outcome)
         except EvidenceError as error:
             self._note("replay", Outcome.FAIL, f"the run could not be replayed: {error}")
         except WeighbridgeError as error:
             self._note("replay", Outcome.INCONCLUSIVE, f"the run cannot be replayed here: {error}")
+
+    def _replayed(self, legs: Sequence[Leg], parent: Path | None) -> AbstractContextManager[Replay]:
+        request, plan = self._request, plan_segments(self._transcript, legs)
+        self._tell(f"replaying {plan.steps} steps in a sandbox …")
+        if request.workers is not None and self._spread:
+            return replay_on(
+                request.workers,
+                self._transcript,
+                legs=legs,
+                digests=plan.digests,
+                roots=request.roots,
+                tell=self._tell,
+                data=request.data,
+                parent=parent,
+            )
+        return replay(
+            self._transcript,
+            legs=plan.legs,
+            captures=plan.captures,
+            digests=plan.digests,
+            data=request.data,
+            parent=parent,
+            core=request.core,
+        )
 
 
 def _fault(check: str, subject: str, outcome: Outcome, reason: str) -> Finding:
