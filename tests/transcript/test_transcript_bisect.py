@@ -59,7 +59,11 @@ def operator(forged: Ended, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     (code / "train.py").write_text(FORGERY + (code / "train.py").read_text())
     transcript = forged.open()
     transcript.__dict__["code"] = CodeTree.read(code)
-    yield Operator(transcript)
+    forger = Operator(transcript)
+    forger.digest(STEP)  # his replays, in the sandbox: elsewhere these tests run the declared program
+    state = forger.state(STEP + 1)
+    forger.state = lambda step: state  # type: ignore[method-assign]
+    yield forger
 
 
 def test_down_to_one_element(forged: Ended, operator: Operator) -> None:
@@ -71,7 +75,9 @@ def test_down_to_one_element(forged: Ended, operator: Operator) -> None:
     assert found.parting.element == ELEMENT and found.parting.differing == 1 and "/parameter/" in found.parting.name
     assert float(found.parting.theirs) - float(found.parting.ours) == pytest.approx(CHANGE, abs=1e-6)
     assert found.answers == 4  # three digests of five between, and a state
-    assert found.journal is not None and found.journal == (STEP + 1, "another loss")  # the step after shows it
+    assert (
+        found.journal is not None and found.journal[0] > STEP
+    )  # a later loss shows it, the first that uses the weight
 
 
 def test_without_the_operator_the_interval_and_the_journal_remain(forged: Ended) -> None:
@@ -79,7 +85,7 @@ def test_without_the_operator_the_interval_and_the_journal_remain(forged: Ended)
         found = localise(forged.open())
     assert found is not None
     assert (found.agreed, found.parted, found.step, found.answers) == (6, 12, None, 0)
-    assert found.journal == (STEP + 1, "another loss")
+    assert found.journal is not None and found.journal[0] > STEP and found.journal[1] == "another loss"
     # The state where it ends was anchored, so that its tensors can be compared all the same.
     assert found.parting is not None and found.parting.differing is not None and found.parting.differing > 1
 
@@ -130,11 +136,6 @@ def test_an_operator_who_cannot_show_what_he_answered_is_caught(forged: Ended, k
 
 
 def test_the_commands_ask_and_answer_through_a_folder(forged: Ended, operator: Operator, tmp_path: Path) -> None:
-    with without_sandbox(forged.project.world):
-        for step in range(6, 13):
-            operator.digest(step)  # walked before: two replays cannot run at once in this test
-        state = operator.state(STEP + 1)
-    operator.state = lambda step: state  # type: ignore[method-assign]
     asked, run = tmp_path / "asked", forged.open().run
     answered: list[int] = []
     other = threading.Thread(target=lambda: answered.append(answer_questions(asked, operator, run=run, wait=60)))

@@ -118,19 +118,18 @@ def test_an_interrupt_leaves_nothing_behind(rich: Ended, short: Path) -> None:
     roots = rich.project.world.roots_folder
     command = [sys.executable, "-m", "weighbridge", "transcript", "verify", str(rich.run), "--roots", str(roots)]
     verifier = subprocess.Popen([*command, "--workers", "local:1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline and verifier.poll() is None:
         at_work = [pid for pid, line in processes("bwrap").items() if str(short) in line]
         if any(b"ray::" in Path(f"/proc/{parent_of(pid)}/cmdline").read_bytes() for pid in at_work):
             break
         time.sleep(0.05)
     verifier.send_signal(signal.SIGINT)
-    assert verifier.wait(timeout=60) != 0
+    assert verifier.wait(timeout=150) != 0
     assert verifier.stderr is not None
     verifier.stderr.close()
     while processes(str(short)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    # What a killed worker itself was writing lies in a folder that the verifier made.
 
 
 def test_words_for_workers() -> None:

@@ -11,6 +11,7 @@ from weighbridge.app.console import print_json
 from weighbridge.app.output import exit_status, print_findings
 from weighbridge.errors import InputError
 from weighbridge.evidence.export import ExportedLog
+from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 
@@ -89,6 +90,8 @@ def verify(
     else:
         print_draw(verification, seed=drawn_by, given=seed is not None)
         print_findings(f"transcript {run}", verification.findings)
+        if any(f.check == "transcript.replay" and f.outcome is Outcome.FAIL for f in verification.findings):
+            typer.echo(f"down to one step and tensor: weighbridge transcript bisect {run}")
     raise typer.Exit(exit_status(verification.findings))
 
 
