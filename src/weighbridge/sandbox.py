@@ -5,8 +5,8 @@ the kernel ends everything that it started before anybody is told, so what it wr
 
 Threads and memory of all its processes together are limited by a control group where one can be made
 (:mod:`weighbridge.cage`), threads by the kernel's limit on a user's processes where the caller is not root. Both are
-also watched from outside, a hundred times a second: it is stopped where they exceed their limit or the machine itself
-runs short. A program that starts processes as fast as it can outruns the watch alone.
+also watched from outside, twenty to a hundred times a second: it is stopped where they exceed their limit or the
+machine itself runs short. A program that starts processes as fast as it can outruns the watch alone.
 
 What it does not stop: a kernel exploit, and code that burns its whole time limit. Memory that no process maps (files in
 memory, shared segments) is seen only as the machine runs short. Verify strangers' runs inside a container or a virtual
@@ -34,6 +34,9 @@ from weighbridge.errors import InputError, MissingToolError
 from weighbridge.processes import available_bytes, children_of, cpu_seconds_of, resident_bytes, tree_of
 
 __all__ = ["Bind", "IsolatedResult", "Sandbox", "interpreter_binds", "is_place", "run_isolated"]
+
+_PAUSE_S = 0.05
+"""Between two looks at memory where the kernel keeps threads within their limit."""
 
 _LEAST_AVAILABLE_BYTES = 256 << 20
 """Below this the kernel begins to end processes of its own choice, the verifier's among them."""
@@ -201,6 +204,7 @@ def _run(
     stopped: float | None = None
     timed_out = overflowed = False
     exceeded = ""
+    looked = 0.0
     cpu_seconds = 0.0
     while True:
         cpu_seconds = max(cpu_seconds, cpu_seconds_of(process.pid))
@@ -213,7 +217,8 @@ def _run(
         if stopped is None:
             timed_out = now - began > sandbox.seconds
             overflowed = not timed_out and _written(writable, sandbox.written_files) > sandbox.written_bytes
-            exceeded = cage.refused() or _exceeded(process.pid, sandbox)
+            if cage.group is None or now - looked > _PAUSE_S:
+                exceeded, looked = cage.refused() or _exceeded(process.pid, sandbox), now
             if timed_out or overflowed or exceeded:
                 stopped = now
                 _kill_inner(process.pid)

@@ -148,7 +148,7 @@ def test_without_ray_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         list(Workers(count=2).map(abs, [1]))
 
 
-def test_no_cluster_at_the_address_is_said(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")
-    with pytest.raises(InputError, match="no cluster answers"):
-        list(Workers(address="127.0.0.1:1").map(abs, [1]))
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "ray://127.0.0.1:70000"])
+def test_no_cluster_at_the_address_is_said(address: str) -> None:
+    with pytest.raises(InputError, match=f"--workers {address}: no cluster answers"):
+        list(Workers(address=address).map(abs, [1]))

@@ -51,13 +51,13 @@ def _print_stretches(selection: Selection, *, seed: bytes, given: bool) -> None:
         )
     shown = rows if len(rows) <= _MOST_ROWS else [row for row in rows if row[-1]][:_MOST_ROWS]
     columns = ["steps", "cost in steps", "uniform chance", "suspicion", "drawn by"]
-    print_table("stretches that can be drawn", columns=columns, rows=shown)
+    if rows:
+        print_table("stretches that can be drawn", columns=columns, rows=shown)
     if len(shown) < len(rows):
         typer.echo(f"- {len(rows) - len(shown)} more stretches with the same uniform chance; all with --json")
     chosen = "given with --seed" if given else "fresh from the system, after the run was handed over"
     typer.echo(f"- seed {seed.hex()}, {chosen}")
     if people.capacity is not None:
-        typer.echo(
-            f"- {draw.cost} of {people.capacity} steps drawn; no design gives every stretch more than"
-            f" {draw.design.bound:.2%}; {selection.smallest[1] + selection.fixed} steps reach everything"
-        )
+        typer.echo(f"- {people.reach:.1%} of the run is in reach; {draw.cost} of {people.capacity} steps drawn")
+        everything = selection.smallest[1] + selection.fixed
+        typer.echo(f"- no design gives every stretch more than {draw.design.bound:.2%}; {everything} steps reach all")

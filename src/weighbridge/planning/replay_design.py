@@ -19,8 +19,9 @@ Two designs reach it, and the better one is used:
   is a fractional packing of size 1 / q, so the best q of all is 1 / (fractional bin-packing number of the costs by C);
   first-fit-decreasing packs one copy into at most 11/9 of the fewest budgets and one more (Dósa 2007).
 
-Forged stretches that cost F together lie, r copies of each, in at least max(r, ⌈r·F / C⌉) budgets: packing meets one
-of them with at least that many out of K, even if the forger knew the packing. He does not: it is drawn too.
+g forged stretches that cost F together lie, r copies of each, in at least max(r, ⌈r·F / C⌉) budgets, and all but
+r·(m − g) budgets hold one, since none is empty: packing meets one of them with at least that many out of K, even if the
+forger knew the packing. He does not: it is drawn too.
 """
 
 import math
@@ -77,6 +78,8 @@ class ReplayDesign:
     @property
     def form(self) -> str:
         """The chance of one stretch, as it was computed."""
+        if not self.costs:
+            return "nothing can be drawn"
         if self.drawn is None:
             return f"{self.copies} of {self.budgets} packed budgets"
         return f"{self.drawn} of {len(self.costs)} without replacement"
@@ -119,6 +122,7 @@ class ReplayDesign:
             budgets = max(budgets, math.ceil(self.copies * cost / self.capacity - 1e-9))
         if self.most is not None:
             budgets = max(budgets, -(-self.copies * forged // self.most))
+        budgets = max(budgets, self.budgets - self.copies * (len(self.costs) - forged))
         return min(1.0, budgets / self.budgets)
 
 

@@ -240,8 +240,8 @@ def _uniform(design: ReplayDesign, seed: bytes) -> tuple[int, ...]:
             copies=design.copies,
             budgets=design.budgets,
         )
-        if packed:
-            return tuple(sorted(packed[chosen])) if chosen < len(packed) else ()
+        if len(packed) == design.budgets:
+            return tuple(sorted(packed[chosen]))
     raise AssertionError("sorted by cost they pack as the design did")
 
 

@@ -92,6 +92,7 @@ def select_replays(
     budget: Budget | None,
     account: Account,
     suspicion: Mapping[int, float],
+    each_starts: bool = False,
 ) -> Selection:
     """Draws what to replay of a run.
 
@@ -101,18 +102,23 @@ def select_replays(
         seed: seed of the draw.
         segments: segments to replay at most; None for all that the budget allows.
         budget: steps of replay; or a share of the run's compute, everything counted in that the account holds, and
-            the start of every replay.
+            the start of the replay.
         account: what was spent already.
         suspicion: by the first step of a segment.
+        each_starts: whether every stretch is replayed by a process of its own, whose start is counted.
 
     Raises:
         InputError: a suspicion is no number.
     """
     capacity, overhead, fixed = None, 0, 0
     if budget is not None and budget.share is not None:
-        capacity = account.left_steps(budget.share)
-        overhead = account.in_steps(account.starts_s)
+        start = account.in_steps(account.starts_s)
         fixed = account.in_steps(account.spent_cpu_s)
+        capacity = account.left_steps(budget.share)
+        if each_starts:
+            overhead = start
+        else:
+            capacity, fixed = max(0, capacity - start), fixed + start
     elif budget is not None:
         capacity = budget.steps
     people = population(

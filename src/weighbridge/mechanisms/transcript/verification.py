@@ -207,6 +207,7 @@ class _Verifier:
             budget=request.budget,
             account=self._account,
             suspicion=request.suspicion,
+            each_starts=self._spread,
         )
 
     @property

@@ -182,7 +182,8 @@ def _compare_states(transcript: Transcript, outcome: Replay) -> Finding:
         return _finding(transcript, "replay", Outcome.FAIL, reason)
     compared = sorted(step for step in said if step in transcript.digests)
     wrong = [step for step in compared if said[step] != transcript.digests[step]]
-    mismatches = _compare_steps(transcript, outcome)
+    # What differs after a state that differs follows from it.
+    mismatches = _compare_steps(transcript, outcome, before=wrong[0] if wrong else None)
     if wrong:
         before = max((step for step in compared if step < wrong[0]), default=None)
         since = f"after step {before}" if before is not None else "from its start"
@@ -206,9 +207,11 @@ def _compare_states(transcript: Transcript, outcome: Replay) -> Finding:
     )
 
 
-def _compare_steps(transcript: Transcript, outcome: Replay) -> list[str]:
+def _compare_steps(transcript: Transcript, outcome: Replay, *, before: int | None) -> list[str]:
     mismatches: list[str] = []
     for step, seen in sorted(outcome.steps.items()):
+        if before is not None and step >= before:
+            break
         recorded = transcript.steps.get(step)
         if recorded is None:
             mismatches.append(f"the journal has no step {step}")

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ __all__ = ["Workers"]
 
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})", re.ASCII)
 _CLUSTER = re.compile(r"ray:(//)?([A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}|auto)", re.ASCII)
+_ANSWER_S = 10.0
 _LONGEST = 24
 _RETRIES = 3
 """Times that a task is run again whose worker was killed."""
@@ -117,6 +119,9 @@ def _join(ray: Any, address: str, quiet: dict[str, Any]) -> None:
     client = importlib.util.find_spec("grpc") is not None
     direct = address if client else address.removeprefix("ray://")
     try:
+        if address != "auto":  # Ray itself would go on trying for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
         ray.init(address=direct, **quiet)
     except Exception as error:  # Ray raises what its layers below raise
         words = str(error).strip().splitlines() or [type(error).__name__]
