@@ -61,7 +61,7 @@ class Request:
     roots: TrustRoots | None = None
     logged: Sequence[Statement] | None = None
     segments: int | None = None
-    budget: Budget | None = None
+    budget: Budget | int | None = None
     suspicion: Mapping[int, float] = field(default_factory=dict)
     data: Path | None = None
     parent: Path | None = None
