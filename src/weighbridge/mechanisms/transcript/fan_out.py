@@ -75,6 +75,8 @@ def replay_on(
     tell: Callable[[str], None],
     data: Path | None = None,
     parent: Path | None = None,
+    threads: int | None = None,
+    count_flop: bool = False,
 ) -> Iterator[Replay]:
     """Replays stretches on workers and yields them as one replay, in the run's order.
 
@@ -87,6 +89,8 @@ def replay_on(
         tell: told of each stretch that is done.
         data: as :func:`~.replay.replay`.
         parent: as there.
+        threads: as there.
+        count_flop: as there; the first stretch alone counts.
 
     Raises:
         EvidenceError: as :func:`~.replay.replay`, of the first stretch that has one.
@@ -96,7 +100,7 @@ def replay_on(
     out = Path(tempfile.mkdtemp(prefix="weighbridge-states-"))
     # On this machine workers write below it, so that nothing stays of one that was killed.
     scratch = out if workers.count else None
-    options = {"data": _absolute(data), "parent": _absolute(parent), "scratch": scratch}
+    options = {"data": _absolute(data), "parent": _absolute(parent), "scratch": scratch, "threads": threads}
     folder = transcript.folder.resolve()
     orders = [
         _Order(
@@ -104,9 +108,9 @@ def replay_on(
             roots=roots,
             leg=leg,
             digests=frozenset(step for step in digests if leg.start <= step <= leg.until),
-            options=options,
+            options=options | {"count_flop": count_flop and place == 0},
         )
-        for leg in legs
+        for place, leg in enumerate(legs)
     ]
     try:
         parts: dict[int, _Part] = {}

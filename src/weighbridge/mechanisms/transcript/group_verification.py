@@ -19,7 +19,7 @@ from weighbridge.mechanisms.transcript.group_record import GroupRecord
 from weighbridge.mechanisms.transcript.group_replay import replay_group
 from weighbridge.mechanisms.transcript.merging import Joined, group_of, join, notes_of
 from weighbridge.mechanisms.transcript.replay import Replay
-from weighbridge.mechanisms.transcript.spending import DEARER
+from weighbridge.mechanisms.transcript.spending import DEARER, Budget
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verification import Request, Verification
 from weighbridge.mechanisms.transcript.verify import (
@@ -148,8 +148,8 @@ def _until(joined: Joined, request: Request) -> int:
         return 0
     if request.budget is None:
         return reached
-    share = request.budget.share
-    most = request.budget.steps if share is None else math.floor(share * reached / DEARER)
+    budget = request.budget if isinstance(request.budget, Budget) else Budget(steps=request.budget)
+    most = budget.steps if budget.share is None else math.floor(budget.share * reached / DEARER)
     if most is None or most >= reached:
         return reached
     common = set.intersection(*(set(transcript.digests) for transcript in joined.ranks))

@@ -89,7 +89,7 @@ def select_replays(
     *,
     seed: bytes,
     segments: int | None,
-    budget: Budget | None,
+    budget: Budget | int | None,
     account: Account,
     suspicion: Mapping[int, float],
     each_starts: bool = False,
@@ -111,6 +111,7 @@ def select_replays(
         InputError: a suspicion is no number.
     """
     capacity, overhead, fixed = None, 0, 0
+    budget = Budget(steps=budget) if isinstance(budget, int) else budget
     if budget is not None and budget.share is not None:
         start = account.in_steps(account.starts_s)
         fixed = account.in_steps(account.spent_cpu_s)

@@ -81,7 +81,7 @@ class Request:
     roots: TrustRoots | None = None
     logged: Sequence[Statement] | None = None
     segments: int | None = None
-    budget: Budget | None = None
+    budget: Budget | int | None = None
     suspicion: Mapping[int, float] = field(default_factory=dict)
     data: Path | None = None
     parent: Path | None = None
@@ -300,6 +300,10 @@ class _Verifier:
         )
         self._findings += [found] if found is not None else []
 
+    @property
+    def _counts_flop(self) -> bool:
+        return not self._transcript.observed and declared_flop(self._transcript) is not None
+
     def _replayed(self, legs: Sequence[Leg], parent: Path | None) -> AbstractContextManager[Replay]:
         request, plan = self._request, plan_segments(self._transcript, legs)
         self._tell(f"replaying {plan.steps} steps in a sandbox …")
@@ -313,6 +317,8 @@ class _Verifier:
                 tell=self._tell,
                 data=request.data,
                 parent=parent,
+                threads=request.threads,
+                count_flop=self._counts_flop,
             )
         return replay(
             self._transcript,
@@ -323,7 +329,7 @@ class _Verifier:
             parent=parent,
             core=request.core,
             threads=request.threads,
-            count_flop=not self._transcript.observed and declared_flop(self._transcript) is not None,
+            count_flop=self._counts_flop,
         )
 
     def _compare(
