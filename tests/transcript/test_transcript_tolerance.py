@@ -86,10 +86,9 @@ def test_another_thread_count_lies_within_the_tolerance(
 
 
 @pytest.mark.parametrize("forged", ["rate", "token"])
-def test_the_smallest_cheats_lie_beyond_it(world: World, tmp_path: Path, forged: str) -> None:
+def test_the_smallest_cheats_lie_beyond_it(world: World, calibration: Calibration, forged: str) -> None:
     """A learning rate 0.1 % higher than declared, and one token of one sample changed, under the verifier's digests."""
-    ended = trained(world, forged=forged)
-    finding = judged(ended, calibrated(ended, tmp_path))
+    finding = judged(trained(world, forged=forged), calibration)
     assert finding.outcome is Outcome.FAIL and "beyond" in finding.reason, finding
 
 

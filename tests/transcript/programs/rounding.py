@@ -31,7 +31,8 @@ class Block(nn.Module):
         q, k, v = (t.view(*t.shape[:2], 4, -1).transpose(1, 2) for t in self.mix(self.first(x)).chunk(3, -1))
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.down(functional.gelu(self.up(self.second(x))))
+        fed: Tensor = self.down(functional.gelu(self.up(self.second(x))))
+        return x + fed
 
 
 class Gpt(nn.Module):

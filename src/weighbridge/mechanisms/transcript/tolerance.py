@@ -1,7 +1,7 @@
 """How far two honest replays of one workload lie apart, and what an adversary could hide within it. Pure arithmetic.
 
 Distances are relative to the update: ``|W' - W| / |W - W_start|`` over a stretch of n steps, of weights, buffers and
-optimizer state separately, and the largest relative difference of losses. Rounding noise adds up like a random walk
+optimizer state separately. Rounding noise adds up like a random walk
 and the update does not shrink, so a distance grows about as ``sqrt(n)`` (measured: 1.1e-6, 1.9e-6, 4.0e-6 at 3, 10 and
 40 steps); each is divided by that, and the exponent that the repeats show is printed beside it.
 
@@ -32,7 +32,7 @@ EXPONENT: Final = 0.5
 WIDE: Final = 5e-4
 """Bound, relative to the update, above which within it is no pass: a learning rate 0.1 % off moves them by 1.0e-3."""
 
-GROUPS: Final = ("weights", "buffers", "optimizer", "losses")
+GROUPS: Final = ("weights", "buffers", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Tolerance:
     """What repeats of one group allow.
 
     Attributes:
-        group: weights, buffers, optimizer or losses.
+        group: weights, buffers or optimizer.
         repeats: replays that differed.
         largest: largest distance over sqrt(steps) among them.
         per_root_step: the bound over sqrt(steps).
