@@ -79,8 +79,6 @@ def test_a_segment_in_the_middle_is_walked_to(bench: Bench, name: str) -> None:
 def test_what_follows_from_losses_is_inconclusive_after_a_walk_and_decided_from_the_beginning(bench: Bench) -> None:
     recorded = bench.record("--anchor-every", "8", "--", "python", bench.place("stopping_early"))
     assert recorded.returncode == 0
-    rates = {str(event.get("hyperparameters")) for event in Transcript.open(bench.run, None).steps.values()}
-    assert len(rates) > 2, "the program must have changed its rate for this to show anything"
     found = walked(bench.run, -1)
     assert found.outcome.value == "inconclusive" and "--from-the-beginning" in found.reason
     request = Request(seed=b"1", segments=1, from_the_beginning=True)
