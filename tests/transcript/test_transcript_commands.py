@@ -58,6 +58,7 @@ def test_an_honest_run_holds_in_the_sandbox(rich: Ended, exported: Path) -> None
         "receipts",
         "log",
         "initial-state",
+        "second-seed",
         "replay",
         "replay-time",
         "movement",
