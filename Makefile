@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
 TORCH := torch==2.13.0
+# Heavy on both processors, for which the agents of chips in the other tests would be late.
+APART := tests/attacks tests/transcript tests/test_sandbox.py
 BROWSER := apt-get install -y -q --no-install-recommends chromium chromium-driver
 
 .PHONY: demo test bench lint seeds setup clean
@@ -56,7 +58,8 @@ test: setup $(PEERS) browser
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile $(APART:%=--ignore=%)
+	$(BIN)/pytest -n 2 --dist loadfile $(APART)
 
 # The demo on fresh seeds in a row, without retries: minutes each.
 seeds: setup

@@ -126,7 +126,7 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "version", absent)
     assert looked("torch") == (
         State.MISSING,
-        "not installed: safetensors, torch",
+        "not installed: safetensors, torch, zstandard",
         "pip install 'weighbridge[torch]'",
     )
     assert looked("extra: plots")[0] is State.WARN

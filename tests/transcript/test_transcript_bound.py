@@ -129,7 +129,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(bench: Bench) -> None:
     (bench.folder / "die").unlink()
     saved = (bench.folder / "checkpoint.pt").read_bytes()
     gone_on = bench.python("-m", "weighbridge", "record", "--resume", bench.run, "--", "python", script)
-    assert gone_on.returncode == 0 and "at step 30" in gone_on.stderr, gone_on.stderr
+    # The anchor of step 30 is written in the background: the kill may have come before it was whole.
+    assert gone_on.returncode == 0 and ("at step 30" in gone_on.stderr or "at step 20" in gone_on.stderr)
     whole = seeded(bench, Transcript.open(bench.run, None).seed, script)
     assert killed.stdout == whole[: len(killed.stdout)]
     assert gone_on.stdout.splitlines()[30:] == whole.splitlines()[30:]

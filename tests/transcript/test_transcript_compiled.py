@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("way", ["module", "part", "in-place", "function", "optimizer"])
+@pytest.mark.parametrize("way", ["module", "in-place", "function"])
 def test_the_same_with_and_without_recording_and_again_in_replay(tmp_path: Path, way: str) -> None:
     bench = Bench(tmp_path)
     script = bench.place("compiled")

@@ -80,6 +80,8 @@ import os
 import torch
 import weighbridge
 
+torch.manual_seed(1)
+
 def train(rate):
     model = torch.nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
@@ -109,6 +111,18 @@ def test_two_trainings_of_one_program_are_two_transcripts_each_replayed_at_its_p
         (tmp_path / "runs").rename(tmp_path / f"done-{rate}")
 
 
+def test_a_model_that_no_seed_repeats_is_no_failure(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    script = tmp_path / "program" / "train.py"
+    script.parent.mkdir()
+    known = TWICE.replace("with weighbridge.record(", "with weighbridge.record(known=[model, optimizer], ")
+    script.write_text(known.replace("torch.manual_seed(1)", "").replace("train(0.2)", ""))
+    assert bench.python(script).returncode == 0
+    (tmp_path / "runs-0.1").rename(tmp_path / "runs")
+    outcome, reason = bench.verify()["transcript.replay"]
+    assert outcome == "inconclusive" and "step 0 differs" in reason and "no seed need repeat" in reason
+
+
 def test_what_was_built_before_the_line_is_missed_aloud(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     script = tmp_path / "program" / "train.py"
@@ -117,7 +131,7 @@ def test_what_was_built_before_the_line_is_missed_aloud(tmp_path: Path) -> None:
     ended = bench.python(script)
     assert ended.returncode == 0 and ended.stdout.count("0x") == 8
     assert "NOTHING IS RECORDED" in ended.stderr or "NOTHING WAS RECORDED" in ended.stderr
-    assert not list(tmp_path.glob("runs*/*"))
+    assert not list(tmp_path.glob("runs*/*/journal*"))
 
 
 def test_a_program_that_is_watched_from_outside_does_not_record_itself_besides(tmp_path: Path) -> None:

@@ -66,7 +66,10 @@ def test_segments_are_drawn_among_them(planned: Ended, world: World) -> None:
         found = verify_run(planned.run, Request(seed=bytes([seed]) * 32, roots=world.roots, segments=2))
         assert found.segments == 4 and len(found.drawn) == 2
         assert {f.outcome for f in found.findings} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
-        assert [f.check for f in found.findings if f.outcome is not Outcome.PASS] == ["transcript.replay-share"]
+        doubts = {f.check for f in found.findings if f.outcome is not Outcome.PASS}
+        assert "transcript.replay-share" in doubts
+        # A run this short remembers nothing that the sweep could see.
+        assert doubts <= {"transcript.replay-share", "transcript.memorisation", "transcript.subtraction"}
         drawn.add(found.drawn)
     assert len(drawn) > 1
 

@@ -85,12 +85,20 @@ class Ghost:
         self._passed = -1, 0
         self._scales = any(isinstance(held, torch.amp.grad_scaler.GradScaler) for held in subjects.plain.values())
         self._undo: list[Callable[[], None]] = []
+        self._uncall: Callable[[], None] = lambda: None
 
     def install(self) -> None:
         """Puts itself below whatever watches backward passes from now on; nothing changes until :meth:`enter`."""
         for name, stands_in in (("backward", self._backward), ("grad", self._grad)):
             original = getattr(torch.autograd, name)
             setattr(torch.autograd, name, self._either(original, stands_in))
+        self._undo += [
+            optimizer_hooks.register_optimizer_step_pre_hook(self._before).remove,
+            optimizer_hooks.register_optimizer_step_post_hook(self._after).remove,
+        ]
+
+    def _watch_calls(self) -> None:
+        """Stands in for modules; not for longer than it walks, since a compiler would trace it."""
         call = nn.Module.__call__
 
         @functools.wraps(call)
@@ -105,19 +113,17 @@ class Ghost:
             if nn.Module.__call__ is calling:
                 nn.Module.__call__ = call  # type: ignore[method-assign]
 
-        self._undo += [
-            undo,
-            optimizer_hooks.register_optimizer_step_pre_hook(self._before).remove,
-            optimizer_hooks.register_optimizer_step_post_hook(self._after).remove,
-        ]
+        self._uncall = undo
 
     def enter(self, step: int) -> None:
         """Begins to walk at a step."""
         self.active, self.step = True, step
+        self._watch_calls()
 
     def leave(self) -> None:
         """Ends the walk: from here on the program trains."""
         self.active = False
+        self._uncall()
         self._seen.clear()
         self._zeros.clear()
         self._kept.clear()
@@ -128,6 +134,7 @@ class Ghost:
     def remove(self) -> None:
         """Ends it for good. A backward pass keeps passing through where somebody wrapped it since."""
         self.active = False
+        self._uncall()
         while self._undo:
             self._undo.pop()()
 

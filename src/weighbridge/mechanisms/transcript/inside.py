@@ -13,14 +13,16 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.observed import ObservedRecording, ObservedReplay
-from weighbridge.mechanisms.transcript.observing import Observer
 from weighbridge.mechanisms.transcript.watched import WATCHED, Program, Watch
+
+if TYPE_CHECKING:
+    from weighbridge.mechanisms.transcript.observed import ObservedRecording
+    from weighbridge.mechanisms.transcript.observing import Observer
 
 __all__ = ["InsideRecording", "place_in_replay", "record"]
 
@@ -85,6 +87,10 @@ def record(
             "sets are walked in an order of this process's own; if training depends on it, no replay can repeat it: set"
             " PYTHONHASHSEED=0"
         )
+    # Not before: where all is watched from outside, the import of PyTorch is what begins that.
+    from weighbridge.mechanisms.transcript.observed import ObservedRecording
+    from weighbridge.mechanisms.transcript.observing import Observer
+
     arguments, module, folder = _program()
     recording = ObservedRecording(
         Program(
@@ -118,6 +124,9 @@ def place_in_replay() -> str | None:
 
 def _replayed(path: Path, call: int, known: Iterable[Any]) -> "InsideRecording":
     """Begins to watch a replayed program, if this is the call that was recorded."""
+    from weighbridge.mechanisms.transcript.observed import ObservedReplay
+    from weighbridge.mechanisms.transcript.observing import Observer
+
     try:
         inside = json.loads(path.read_bytes())["config"]["inside"]
         wanted, generators = inside["call"], inside["generators"]
@@ -139,7 +148,7 @@ class InsideRecording:
 
     def __init__(
         self,
-        recording: ObservedRecording | None,
+        recording: "ObservedRecording | None",
         observe: "Callable[[Callable[[Exception], None]], Observer] | None",
         *,
         strict: bool,
@@ -202,17 +211,23 @@ def _program() -> tuple[tuple[str, ...], bool, Path]:
 
 
 def _generators() -> dict[str, Any]:
-    """Returns how Python's and NumPy's generators stand, which begin otherwise in every process."""
+    """Returns how Python's, NumPy's and PyTorch's generators stand, which begin otherwise in every process."""
+    import torch
+
     version, internal, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     packed = np.asarray(internal[:-1], dtype=np.uint32).tobytes().hex()
     return {
         "python": [version, packed, internal[-1], gauss],
         "numpy": [str(name), np.asarray(keys, dtype=np.uint32).tobytes().hex(), int(position), int(has_gauss), cached],
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
     }
 
 
 def _set_generators(told: Mapping[str, Any]) -> None:
+    import torch
+
+    torch.set_rng_state(torch.frombuffer(bytearray.fromhex(told["torch"]), dtype=torch.uint8))
     version, packed, position, gauss = told["python"]
     internal = np.frombuffer(bytes.fromhex(packed), dtype=np.uint32).tolist()
     random.setstate((version, (*internal, position), gauss))

@@ -4,6 +4,7 @@
 is imported by the program, when and as it likes (its settings may come before), and watched from then on.
 """
 
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -128,10 +129,10 @@ class _Host:
             _bind(seed)
         else:
             launch = self._launch
-            # A program that leaves these two unseeded is another every time: now it can be repeated. PyTorch's own
-            # generator begins alike in every process.
+            # A program that leaves these unseeded is another every time: now it can be repeated.
             random.seed(launch)
             _when_imported("numpy", lambda: _seed_numpy(launch))
+            _when_imported("torch", lambda: _seed_torch(launch))
         os.environ[WATCHED] = "1"
         _when_imported("torch", self.arm)
         if self._plan is None:
@@ -147,8 +148,9 @@ class _Host:
             config = json.loads(Path(self._plan).read_bytes())["config"]
             restore_generators(config["spawner"]["generators"])
         self._spawner = {"launch": orders.launch, "index": orders.index, "generators": noted_generators()}
-        if "numpy" not in sys.modules:
-            _when_imported("numpy", lambda: _seed_numpy(launch))
+        for name, seed in (("numpy", _seed_numpy), ("torch", _seed_torch)):
+            if name not in sys.modules:
+                _when_imported(name, functools.partial(seed, launch))
 
     def _ordered(self, index: int) -> Orders:
         return Orders(self._command, self._module, self._settings, self._launch or "", self._plans, index)
@@ -297,6 +299,12 @@ def _seed_numpy(launch: str) -> None:
     import numpy as np
 
     np.random.seed(int(launch[:8], 16))
+
+
+def _seed_torch(launch: str) -> None:
+    import torch
+
+    torch.manual_seed(int(launch[:15], 16))
 
 
 def _raise(error: Exception) -> None:

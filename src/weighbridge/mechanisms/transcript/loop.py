@@ -43,6 +43,8 @@ class Iteration:
         self.inputs: list[bytes] = []
         self.entry: int | None = None
         """Id of the module whose inputs are noted, where no model is called as a whole."""
+        self.early: tuple[Any, ...] = ()
+        """What a model was given when watching began with its call, whose own hook may still come."""
         self.updates = 0
         self.updated: set[int] = set()
         self._updated_versions = self._versions
@@ -201,8 +203,11 @@ class LoopHooks:
         step, fresh, self._fresh = self.iteration, self._fresh, False
         if step is None:
             return
-        if any(module is model for model in self._subjects.modules.values()) and not (late and fresh):
-            return
+        if any(module is model for model in self._subjects.modules.values()):
+            if not (late and fresh):
+                return
+            arguments, keywords = given()
+            step.early = (module, *arguments, *keywords.values())
         if not step.inputs:
             step.entry = id(module)
         if step.entry == id(module):
@@ -210,6 +215,10 @@ class LoopHooks:
 
     def _forward(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
         if self.iteration is not None and module.training:
+            early, self.iteration.early = self.iteration.early, ()
+            now = (module, *arguments, *keywords.values())
+            if early and len(early) == len(now) and all(one is other for one, other in zip(early, now, strict=True)):
+                return  # the very call with which watching began
             began = time.perf_counter()
             self.iteration.inputs += _digests([list(arguments), keywords])
             self.reading_s += time.perf_counter() - began

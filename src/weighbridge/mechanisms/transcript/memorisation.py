@@ -5,7 +5,7 @@
 2307.00682). Up to a constant of the stretch, Delta_M is the fall of the row's own loss, so rows are ranked by that.
 
 If a stretch was not trained on its rows, then they and rows of the same epoch that come after it are one population:
-the seed puts every epoch in an order of its own. The rank-sum test (Mann and Whitney 1947) is then exact, so a small
+the seed puts every epoch in an order of its own. The rank-sum test (Mann and Whitney 1947) then holds, so a small
 chance of the ranks is evidence that the rows were trained on. The reverse is none: large data, small steps, strong
 regularisation and a loss near its floor remember little. What looks odd is a stretch that remembers less than the
 others of its own run; with training that spread evenly its score would lie among theirs.
@@ -14,7 +14,7 @@ others of its own run; with training that spread evenly its score would lie amon
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from weighbridge.mechanisms.transcript.subtraction import SubtractionBound, fraction_below, subtraction_bound
 from weighbridge.statistics import clopper_pearson_upper
@@ -27,6 +27,8 @@ SPREAD: Final = 1.0
 """Least deviation of scores between honest stretches: their sampling error is 1 by construction."""
 
 _OF_NORMAL: Final = 1.4826
+_MOST_EXACT: Final = 10_000
+"""Pairs of rows up to which chances of ranks are counted out; beyond, or with ties, they are the normal limit's."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ def memory_of(start: int, points: Sequence[float], held_out: Sequence[float], *,
     """
     from scipy.stats import mannwhitneyu
 
-    ranks = mannwhitneyu(points, held_out, alternative="greater", method="auto")
     n, m = len(points), len(held_out)
+    untied = len({*points, *held_out}) == n + m
+    method: Literal["exact", "asymptotic"] = "exact" if untied and n * m <= _MOST_EXACT else "asymptotic"
+    ranks = mannwhitneyu(points, held_out, alternative="greater", method=method)
     score = (float(ranks.statistic) - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
     below, _ = fraction_below(points, held_out, QUANTILE)
     bound = subtraction_bound(below, n, quantile=QUANTILE, alpha=alpha, held_out=m)

@@ -216,6 +216,7 @@ class _Recorder(Recorder):
     """A recorder of what others drive: it ends well if they do, and counts what it could not watch."""
 
     ended_well = False
+    ends_with_process = False
 
     def __init__(
         self,

@@ -49,6 +49,9 @@ class Recorder:
         folder: where the transcript is written.
     """
 
+    ends_with_process = True
+    """Whether it ends by itself when the process does; else whoever watches the program sees to it."""
+
     def __init__(
         self, committed: Committed, *, steps: int | None, discovery: Discovery, resumption: Resumption | None = None
     ) -> None:
@@ -92,7 +95,8 @@ class Recorder:
         self._open_segment()
         self._state = "open"
         self._hooks.install()
-        atexit.register(self.finish)
+        if self.ends_with_process:
+            atexit.register(self.finish)
 
     def begin_step(self) -> None:
         """Marks the start of a step: the state is at rest, and what the step depends on has not been touched."""

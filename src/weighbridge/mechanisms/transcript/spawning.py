@@ -45,12 +45,14 @@ class Orders:
 
 
 def noted_generators() -> dict[str, Any]:
-    """Returns the states of Python's generator, and of NumPy's where it is imported, as plain data."""
+    """Returns the states of Python's generator, and of NumPy's and PyTorch's where they are imported, as plain data."""
     version, internal, gauss = random.getstate()
     noted: dict[str, Any] = {"python": [version, list(internal), gauss]}
     if (numpy := sys.modules.get("numpy")) is not None:
         name, keys, *rest = numpy.random.get_state(legacy=True)
         noted["numpy"] = [str(name), [int(key) for key in keys], *(float(value) for value in rest)]
+    if (torch := sys.modules.get("torch")) is not None:
+        noted["torch"] = torch.get_rng_state().numpy().tobytes().hex()
     return noted
 
 
@@ -61,6 +63,8 @@ def restore_generators(noted: Mapping[str, Any]) -> None:
     if "numpy" in noted and (numpy := sys.modules.get("numpy")) is not None:
         name, keys, position, has_gauss, cached = noted["numpy"]
         numpy.random.set_state((name, keys, int(position), int(has_gauss), cached))
+    if "torch" in noted and (torch := sys.modules.get("torch")) is not None:
+        torch.set_rng_state(torch.frombuffer(bytearray.fromhex(noted["torch"]), dtype=torch.uint8))
 
 
 def derived_launch(launch: str, index: int) -> str:
