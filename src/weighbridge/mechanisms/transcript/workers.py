@@ -5,6 +5,7 @@ when it ends. On a cluster that exists already, every node must see the run's fo
 this very package, and bubblewrap.
 """
 
+import functools
 import importlib.util
 import os
 import re
@@ -90,7 +91,7 @@ class Workers:
         own = Path(tempfile.mkdtemp(prefix="weighbridge-ray-", dir=_folder())) if self.count else None
         token = "RAY_AUTH_TOKEN" if self.count and "RAY_AUTH_TOKEN" not in os.environ else ""
         if token:
-            os.environ[token] = secrets.token_hex(32)
+            os.environ[token] = _own_token()
         import ray
 
         try:
@@ -106,6 +107,12 @@ class Workers:
                 shutil.rmtree(own, ignore_errors=True)
             if token:
                 os.environ.pop(token, None)
+
+
+@functools.cache
+def _own_token() -> str:
+    """Returns this process's token for clusters of its own: Ray keeps the first that it was given until the end."""
+    return secrets.token_hex(32)
 
 
 def _folder() -> str:
