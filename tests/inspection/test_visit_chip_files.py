@@ -62,7 +62,7 @@ def test_a_file_that_the_chip_never_signed_shows_nothing(site: Site) -> None:
     smuggle(site, "challenge", two, site.path("chips.csv").read_bytes())
     smuggle(site, "readout", one, site.path(f"chips/{two}/records/0.cose").read_bytes())
     smuggle(site, "readout", two, b"id,rack")
-    site.inject(what="challenge", item=three, details={"answer": "ab" * 32})
+    site.inject(what="challenge", item=three, at=int(time.time()), details={"answer": "ab" * 32})
     printed = site.close()
     assert [outcome for outcome, _ in outcomes(printed, "inspection.challenge")] == ["inconclusive"] * 3
     assert [outcome for outcome, _ in outcomes(printed, "inspection.readout")] == ["inconclusive"] * 2

@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from weighbridge.app.main import build
+from weighbridge.errors import InputError
 from weighbridge.evidence.findings import Finding, Outcome
+from weighbridge.mechanisms.transcript.chip_time import Chips, check_chip_time, recorded_seconds
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop
 from weighbridge.mechanisms.transcript.initial_weights import check_initial_weights
@@ -171,6 +175,40 @@ def test_declared_flop_is_held_against_the_count(eager: Ended) -> None:
         said = dataclasses.replace(transcript, commitment=_Declares(1e12))  # type: ignore[arg-type]
         assert "at most" in check_declared_flop(said, outcome)[0].reason
     assert math.isfinite(outcome.flop_per_step)
+
+
+def test_declared_flop_are_held_against_chip_hours(eager: Ended) -> None:
+    transcript = eager.open()
+    seconds, steps = recorded_seconds(transcript), transcript.steps_taken
+    assert 0.01 < seconds < 600 and steps == 30
+
+    def held(peak: float, *, declared: float | None, counted: float | None) -> Finding:
+        return check_chip_time(transcript, Chips(count=2, peak=peak), declared=declared, counted=counted)
+
+    peak = 1e6 * steps / seconds  # two chips could have done twice the FLOP of the run
+    found = held(peak, declared=1e6, counted=None)
+    assert found.outcome is Outcome.PASS and found.figure == pytest.approx(0.5)
+    assert found.hidden_flop == pytest.approx(1e6 * steps)
+    assert held(peak, declared=1e6, counted=5e5).figure == pytest.approx(0.25)
+    assert held(peak, declared=5e5, counted=1e6).figure == pytest.approx(0.25)
+    assert held(peak, declared=None, counted=5e5).figure == pytest.approx(0.25)
+    inflated = held(peak, declared=2.1e6, counted=1e6)
+    assert inflated.outcome is Outcome.INCONCLUSIVE and inflated.figure == pytest.approx(1.05)
+    assert inflated.hidden_flop is None and "nobody can" in inflated.reason
+    assert held(peak, declared=None, counted=None).outcome is Outcome.INCONCLUSIVE
+
+
+def test_the_command_holds_them_when_chips_are_named(eager: Ended) -> None:
+    def verify(*options: str) -> Any:
+        with without_sandbox(eager.project.world):
+            command = ["transcript", "verify", str(eager.run), "--segments", "1", "--sweep", "0", *options]
+            return CliRunner().invoke(build(), [*command, "--json"])
+
+    findings = json.loads(verify("--chips", "1", "--chip-flops", "1e12").stdout)["findings"]
+    (found,) = [f for f in findings if f["check"] == "transcript.chip-hours"]
+    assert found["outcome"] == "pass" and 0 < found["figure"] < 1 and found["hidden_flop"] > 0
+    for options in (["--chips", "1"], ["--chip-flops", "1e12"], ["--chips", "0", "--chip-flops", "1e12"]):
+        assert isinstance(verify(*options).exception, InputError)
 
 
 class _Declares:

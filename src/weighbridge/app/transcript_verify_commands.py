@@ -3,7 +3,7 @@
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,10 @@ from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.sealed.sealing import Sealed
+from weighbridge.units import check_count, parse_flop_rate
+
+if TYPE_CHECKING:
+    from weighbridge.mechanisms.transcript.chip_time import Chips
 
 __all__ = ["mount"]
 
@@ -72,6 +76,10 @@ def verify(
     sweep: Annotated[
         float, typer.Option(help="Share of the rows whose losses are looked at where not all is replayed; 0 for none.")
     ] = 0.01,
+    chips: Annotated[
+        int | None, typer.Option(help="Chips that the run was trained on: holds its FLOP against chip-hours.")
+    ] = None,
+    chip_flops: Annotated[str | None, typer.Option(help="Peak of one of them, for it.", metavar="FLOP/S")] = None,
     sealed: Annotated[
         bool, typer.Option("--sealed", help="Verify in the sealed room: one record of fixed size leaves it.")
     ] = False,
@@ -142,6 +150,7 @@ def verify(
         threads=threads,
         calibrate=calibrate,
         sweep=sweep,
+        chips=_chips(chips, chip_flops),
     )
     verification = (verify_group if is_merged(run) else verify_run)(run, request, tell=_tell)
     if as_json:
@@ -157,6 +166,17 @@ def verify(
 
 def _tell(sentence: str) -> None:
     print(f"weighbridge: {sentence}", file=sys.stderr)
+
+
+def _chips(count: int | None, peak: str | None) -> "Chips | None":
+    from weighbridge.mechanisms.transcript.chip_time import Chips
+
+    if count is None and peak is None:
+        return None
+    if count is None or peak is None:
+        lacking = "--chips" if count is None else "--chip-flops"
+        raise InputError("is needed beside the other", where=lacking, mend="give --chips 16 --chip-flops 989e12")
+    return Chips(count=check_count(count, name="--chips", least=1), peak=parse_flop_rate(peak, name="--chip-flops"))
 
 
 def _seed(seed: str | None) -> bytes:

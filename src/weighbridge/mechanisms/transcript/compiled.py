@@ -11,11 +11,17 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._guards import detect_fake_mode
 from torch.nn.modules import module as module_hooks
 
-__all__ = ["CompiledCalls"]
+__all__ = ["CompiledCalls", "compiling"]
 
 Told = Callable[[nn.Module | None, tuple[Any, ...], dict[str, Any]], None]
+
+
+def compiling() -> bool:
+    """Returns whether what runs is a compiler's tracing and not the program: its tensors hold nothing."""
+    return torch.compiler.is_compiling() or detect_fake_mode() is not None
 
 
 class CompiledCalls:

@@ -27,6 +27,7 @@ from torch import nn
 from torch.utils.data import dataloader
 
 from weighbridge.errors import EvidenceError
+from weighbridge.mechanisms.transcript.compiled import compiling
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.state import generator_states
 
@@ -142,7 +143,8 @@ class Points:
 
         @functools.wraps(original)
         def noting(*arguments: Any, **keywords: Any) -> Any:
-            if (os.getpid(), threading.get_ident()) == self._place and (found := kind(*arguments, **keywords)):
+            here = (os.getpid(), threading.get_ident()) == self._place and not compiling()
+            if here and (found := kind(*arguments, **keywords)):
                 self._met(found)
             return original(*arguments, **keywords)
 

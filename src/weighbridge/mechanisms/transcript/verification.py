@@ -24,6 +24,7 @@ from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.calibration import calibrate, evidence_file, judge_within
+from weighbridge.mechanisms.transcript.chip_time import Chips, check_chip_time
 from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop, declared_flop
 from weighbridge.mechanisms.transcript.fan_out import replay_on
 from weighbridge.mechanisms.transcript.given_rows import check_given_rows
@@ -75,6 +76,7 @@ class Request:
         threads: threads to replay with in place of the recorded count.
         calibrate: folder to keep repeats in; where arithmetic differs, replays are then judged within their tolerance.
         sweep: share of the rows whose losses are looked at, where not every segment is replayed.
+        chips: what the run was trained on, to hold its FLOP against; None where that is not known.
     """
 
     seed: bytes
@@ -91,6 +93,7 @@ class Request:
     threads: int | None = None
     calibrate: Path | None = None
     sweep: float = 0.01
+    chips: Chips | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +163,7 @@ class _Verifier:
         self._findings: list[Finding] = []
         self._account = Account.of(transcript)
         self._selection: Selection | None = None
+        self._counted: float | None = None
 
     def verify(self) -> Verification:
         """Makes every check."""
@@ -183,6 +187,11 @@ class _Verifier:
                 with self._account.timed("rows not given"):
                     self._mask(parent)
             self._findings += light.findings
+            if self._request.chips is not None:
+                declared, chips = declared_flop(self._transcript), self._request.chips
+                self._findings.append(
+                    check_chip_time(self._transcript, chips, declared=declared, counted=self._counted)
+                )
             if not selection.whole:
                 self._findings += light.unreplayed
                 self._findings.append(selection.finding(self._transcript))
@@ -282,6 +291,7 @@ class _Verifier:
                     self._account.charge("replay", outcome.result.cpu_seconds)
                 self._findings += self._compare(outcome, legs, parent, every)
                 self._findings += check_declared_flop(self._transcript, outcome)
+                self._counted = outcome.flop_per_step or None
         except EvidenceError as error:
             if walks(self._transcript, legs):
                 self._note("replay", Outcome.INCONCLUSIVE, f"the run could not be replayed: {error}. {AFTER_A_WALK}")
@@ -302,7 +312,8 @@ class _Verifier:
 
     @property
     def _counts_flop(self) -> bool:
-        return not self._transcript.observed and declared_flop(self._transcript) is not None
+        asked = self._request.chips is not None or declared_flop(self._transcript) is not None
+        return asked and not self._transcript.observed
 
     def _replayed(self, legs: Sequence[Leg], parent: Path | None) -> AbstractContextManager[Replay]:
         request, plan = self._request, plan_segments(self._transcript, legs)
