@@ -1,9 +1,11 @@
 """What recording costs: time of the same steps with it over without, and bytes over those of a Proof-of-Learning.
 
-The workload is pinned: a state of 104 MB (weights and AdamW's two moments), two threads, 120 steps of 100 to 350 ms.
-Plain and recorded runs alternate, each in a process of its own, and the medians are compared. Measured is everything
-from the first step's beginning until the loop has ended: digests, the anchor by plan at step 100, the end's digest and
-anchor, batches' digests and the journal. Only the start (commitment and first anchor) is not in it.
+The workload is pinned: a state of 104 MB (weights and AdamW's two moments), two threads, 200 steps of 100 to 350 ms.
+A plain run and one for each stride train in turns of ten steps, each in a process of its own that waits while another
+trains, so that a machine that becomes slower for a while does so for all of them: whole runs one after the other
+differed by a fifth among themselves. Turns change between two digests, where no anchor is being written. Measured is
+everything from the first step's beginning until the loop has ended: digests, anchors by plan at steps 100 and 200, the end's
+digest and anchor, batches' digests and the journal. Only the start (commitment and first anchor) is not in it.
 
 ``record.bytes_over_pol``: the whole folder of the run recorded every ten steps, over checkpoints of net, optimizer and
 scheduler by ``torch.save`` at step 0, every ten steps and at the end, as the code of the Proof-of-Learning paper (Jia
@@ -27,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-STEPS = 120
+STEPS = 200
 ROUNDS = 3
 STRIDES = (10, 1, 100)
 INTERVAL = 10
@@ -49,12 +51,12 @@ def model_of():
     return nn.Sequential(*layers, nn.Linear(1024, 1))
 
 if stride:
-    loop = weighbridge.start(data=sys.argv[1], config={"steps": steps, "batch_size": 1024}, stride=stride)
+    loop = weighbridge.start(data=sys.argv[1], config={"steps": steps, "batch_size": 768}, stride=stride)
 else:
     import numpy as np
     rows = np.load(sys.argv[1], mmap_mode="r")
     torch.manual_seed(0)
-    loop = (torch.from_numpy(np.array(rows[np.arange(i * 1024, (i + 1) * 1024) % len(rows)])) for i in range(steps))
+    loop = (torch.from_numpy(np.array(rows[np.arange(i * 768, (i + 1) * 768) % len(rows)])) for i in range(steps))
 model = model_of()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1000)
@@ -65,10 +67,15 @@ def saved():
     torch.save(parts, file)
     return file.getbuffer().nbytes
 
-first = saved()
-began = 0.0
-for batch in loop:
-    began = began or time.perf_counter()
+def turn():
+    print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
+    sys.stdin.readline()
+    return time.perf_counter()
+
+first, began = saved(), time.perf_counter()
+for step, batch in enumerate(loop):
+    if step == 0 or step % 10 == 5:
+        began = turn()
     loss = model(batch).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
@@ -92,20 +99,66 @@ print(json.dumps(said))
 """
 
 
-def run_once(folder: Path, *, stride: int) -> dict[str, float]:
-    """Runs the program once, in a process of its own; stride 0 records nothing."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WEIGHBRIDGE_")}
-    runs = Path(tempfile.mkdtemp(dir=folder))
-    command = [sys.executable, str(folder / "program" / "train.py"), str(folder / "data.npy"), str(STEPS), str(stride)]
-    environment = kept | {"WEIGHBRIDGE_RUNS": str(runs)}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    result: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
-    said = re.search(r"recording took .* \(([0-9.]+)%;", ended.stderr)
-    result["inside"] = float(said[1]) / 100 if said else 0.0
-    result["proof_bytes"] = sum(path.stat().st_size for path in runs.rglob("*") if path.is_file())
-    for path in runs.rglob("*.safetensors"):
-        path.unlink()
-    return result
+class Run:
+    """One run of the program in a process of its own, which trains when it has its turn; stride 0 records nothing."""
+
+    def __init__(self, folder: Path, *, stride: int) -> None:
+        self._runs = Path(tempfile.mkdtemp(dir=folder))
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("WEIGHBRIDGE_")}
+        program, data = folder / "program" / "train.py", folder / "data.npy"
+        self._process = subprocess.Popen(
+            [sys.executable, str(program), str(data), str(STEPS), str(stride)],
+            env=kept | {"WEIGHBRIDGE_RUNS": str(self._runs)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._read()  # it waits before its first step
+        self.seconds: list[float] = []
+
+    def _read(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        told: dict[str, float] = json.loads(self._process.stdout.readline())
+        return told
+
+    def turn(self) -> dict[str, float] | None:
+        """Lets it train for a turn; returns what it says of the whole run after the last one."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        told = self._read()
+        self.seconds.append(told["seconds"])
+        return told if "state_bytes" in told else None
+
+    def end(self, told: dict[str, float]) -> dict[str, float]:
+        """Returns the run's figures, and removes its anchors."""
+        _, errors = self._process.communicate()
+        said = re.search(r"recording took ([0-9.]+) s", errors)
+        files = [path for path in self._runs.rglob("*") if path.is_file()]
+        result = {
+            **told,
+            "seconds": sum(self.seconds),
+            "inside": float(said[1]) / sum(self.seconds) if said else 0.0,
+            "proof_bytes": sum(path.stat().st_size for path in files),
+        }
+        for path in files:
+            path.unlink()
+        return result
+
+
+def run_in_turns(folder: Path, strides: Sequence[int]) -> dict[int, dict[str, float]]:
+    """Runs the program once for each stride, turn by turn, and returns what came of each."""
+    runs = {stride: Run(folder, stride=stride) for stride in strides}
+    order = list(strides)
+    found: dict[int, dict[str, float]] = {}
+    while len(found) < len(order):
+        for stride in order:
+            told = runs[stride].turn()
+            if told is not None:
+                found[stride] = runs[stride].end(told)
+        order.append(order.pop(0))
+    return found
 
 
 def figures(strides: Sequence[int], rounds: int) -> list[dict[str, object]]:
@@ -117,8 +170,7 @@ def figures(strides: Sequence[int], rounds: int) -> list[dict[str, object]]:
         (folder / "program" / "train.py").write_text(PROGRAM)
         np.save(folder / "data.npy", np.random.default_rng(1).normal(size=(8192, 256)).astype(np.float32))
         for _ in range(rounds):
-            for stride in found:
-                result = run_once(folder, stride=stride)
+            for stride, result in run_in_turns(folder, list(found)).items():
                 found[stride].append(result)
                 print(f"stride {stride}: {result['seconds']:.2f} s, {result['inside']:.2%} of it", file=sys.stderr)
 
@@ -137,7 +189,7 @@ def figures(strides: Sequence[int], rounds: int) -> list[dict[str, object]]:
             "name": "record.time_ratio" + ("" if stride == INTERVAL else f".stride{stride}"),
             "value": round(median(stride, "seconds") / plain, 4),
             "unit": "ratio",
-            "against": f"{against}, a digest every {stride} steps; by pair {min(pairs[stride]):.4f} to"
+            "against": f"{against}, a digest every {stride} steps; by round {min(pairs[stride]):.4f} to"
             f" {max(pairs[stride]):.4f}; inside the run itself the recording counts {median(stride, 'inside'):.2%}",
             "runs": rounds,
         }

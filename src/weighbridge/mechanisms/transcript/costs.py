@@ -13,7 +13,7 @@ from weighbridge.units import SECONDS_PER_DAY
 
 __all__ = ["Costs", "memcpy_rate", "tell"]
 
-_COPIED_BYTES = 32 << 20
+_COPIED_BYTES = 8 << 20
 _COPIES = 5
 
 

@@ -251,6 +251,8 @@ class Recorder:
         atexit.unregister(self.finish)
         try:
             self._guarded(lambda: self._close_segment(iteration))
+            if self._state == "open":
+                self._report(left_inside=iteration is not None and iteration.weights_changed)
         finally:
             self._state = "closed"
             with contextlib.suppress(Exception):
@@ -287,7 +289,6 @@ class Recorder:
         public = {"step": self.step, "finished": event["finished"]}
         self._sign(public | ({"state": event["state"]} if state is not None else {}))
         self._handover.collect()
-        self._report(left_inside=state is None)
 
     def _report(self, *, left_inside: bool) -> None:
         costs, leaves = self._costs, self._leaves
