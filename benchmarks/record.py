@@ -4,7 +4,7 @@ The workload is pinned: a state of 104 MB (weights and AdamW's two moments), two
 A plain run and one for each stride train in turns of ten steps, each in a process of its own that waits while another
 trains, so that a machine that becomes slower for a while does so for all of them: whole runs one after the other
 differed by a fifth among themselves. Turns change between two digests, where no anchor is being written. Measured is
-everything from the first step's beginning until the loop has ended: digests, anchors by plan at steps 100 and 200, the end's
+everything from the first step's beginning until the loop has ended: digests, anchors by plan every 100 steps, the end's
 digest and anchor, batches' digests and the journal. Only the start (commitment and first anchor) is not in it.
 
 ``record.bytes_over_pol``: the whole folder of the run recorded every ten steps, over checkpoints of net, optimizer and
