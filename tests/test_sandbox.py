@@ -304,13 +304,19 @@ def test_a_bomb_of_short_lived_processes_meets_the_kernel(out: Path) -> None:
 
 @pytest.mark.skipif(not CAGED, reason="no control group can be made here")
 def test_its_control_group_is_gone_when_it_ends(out: Path) -> None:
-    before = [sorted(parent.glob("weighbridge-*")) for parent, _ in _parents()]
-    left = next(iter(_parents()))[0] / "weighbridge-999999999-dead"  # its maker was killed
-    left.mkdir()
-    with caged(threads=40, memory_bytes=1 << 30) as cage:
-        assert cage.group is not None and (cage.group / "pids.max").read_text() == "40\n"
-    assert isolated("pass", out).returncode == 0
-    assert [sorted(parent.glob("weighbridge-*")) for parent, _ in _parents()] == before
+    before = [sorted(parent.glob("weighbridge-cage-*")) for parent, _ in _parents()]
+    parent = next(iter(_parents()))[0]
+    (parent / "weighbridge-cage-999999999-dead").mkdir()  # its maker was killed
+    agents = parent / f"weighbridge-{'c0' * 8}-dead"  # a chip's agent is about to put a command into it
+    agents.mkdir()
+    try:
+        with caged(threads=40, memory_bytes=1 << 30) as cage:
+            assert cage.group is not None and (cage.group / "pids.max").read_text() == "40\n"
+        assert isolated("pass", out).returncode == 0
+        assert agents.is_dir()
+    finally:
+        agents.rmdir()
+    assert [sorted(parent.glob("weighbridge-cage-*")) for parent, _ in _parents()] == before
 
 
 def test_without_a_control_group_it_is_watched(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 __all__ = ["Cage", "caged"]
 
+_PREFIX = "weighbridge-cage-"
+"""The agents of chips have groups of their own here, which are nobody else's to remove."""
 _ENTER = 'echo $$ > "$1" || exit 125; shift; exec "$@"'
 
 
@@ -56,7 +58,7 @@ def caged(*, threads: int, memory_bytes: int) -> Iterator[Cage]:
 def _make(threads: int, memory_bytes: int) -> Path | None:
     for parent, version in _parents():
         _sweep(parent)
-        group = parent / f"weighbridge-{os.getpid()}-{secrets.token_hex(4)}"
+        group = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         try:
             if version == 2:
                 if not {"pids", "memory"} <= set((parent / "cgroup.subtree_control").read_text().split()):
@@ -78,8 +80,8 @@ def _make(threads: int, memory_bytes: int) -> Path | None:
 
 def _sweep(parent: Path) -> None:
     """Removes groups whose makers were killed: empty ones only can be."""
-    for group in parent.glob("weighbridge-*-*"):
-        if not Path("/proc", group.name.split("-")[1]).exists():
+    for group in parent.glob(f"{_PREFIX}*-*"):
+        if not Path("/proc", group.name.removeprefix(_PREFIX).split("-")[0]).exists():
             with contextlib.suppress(OSError):
                 group.rmdir()
 

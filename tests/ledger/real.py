@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from weighbridge.mechanisms.chip.setup import init_chip
 from weighbridge.mechanisms.registry.directory import sign_custody_event
 from weighbridge.mechanisms.registry.epcis import Step
 from weighbridge.mechanisms.transcript.data import Dataset
+from weighbridge.mechanisms.transcript.transcript import Transcript
 
 ORIGIN = "real.example/log"
 OPERATOR = "Alder"
@@ -113,6 +114,10 @@ class Room:
         program = self.place / "gpt"
         shutil.copytree(_PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"))
         (program / "config.json").write_text(json.dumps(CONFIG))
+        self.run([sys.executable, str(program / "train.py"), str(corpus), str(program / "config.json")])
+
+    def run(self, program: Sequence[str]) -> None:
+        """Runs a command under the chip's agent."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
         environment = kept | {
             "HOME": str(self.place),
@@ -136,7 +141,7 @@ class Room:
         ]
         command += ["--core", str(available_cores()[0])]
         command += ["--user", str(self.user)] if self.user is not None else []
-        command += ["--", sys.executable, str(program / "train.py"), str(corpus), str(program / "config.json")]
+        command += ["--", *program]
         ended = subprocess.run(
             command, env=environment, cwd=self.place, capture_output=True, text=True, check=False, timeout=300
         )
@@ -239,19 +244,49 @@ def make_bundle(scratch: Path) -> Bundle:
         room.train(corpus)
         room.close_inspection()
         room.hand_over(out, corpus)
-        room.log.export(out / "log")
-        workspace = Workspace.open(out, room.people.roots)
-        for audit in audit_all(workspace, cores=available_cores()[:1], scratch=scratch):
-            room.publish("run-audit", audit.as_dict())
-        shutil.rmtree(out / "log")
-        room.log.export(out / "log")
-        room.people.roots.save(roots)
-        (roots / "checkpoint").write_bytes(room.log.checkpoint())
-        workspace = Workspace.open(out, TrustRoots.load(roots))
-        write_report(out, assess(workspace, audits_of(workspace)), room.people.inspector)
+        _assess(room, out, roots)
     finally:
         room.stop()
     return Bundle(out, roots, room.people, room.operator, room.chip)
+
+
+def make_watched_bundle(scratch: Path, *, script: str, corpus: Path) -> Bundle:
+    """The same of a program with a loop of its own, recorded by ``record --bind`` and nothing else."""
+    scratch.chmod(0o711)
+    room = Room(scratch)
+    out, roots = scratch / "out", scratch / "out.roots"
+    try:
+        room.publish("inspection-plan", PLAN.as_payload())
+        room.deliver()
+        (room.place / "program").mkdir()
+        (room.place / "program" / "train.py").write_text(script)
+        record = [sys.executable, "-m", "weighbridge", "record", "--bind", "--data", str(corpus), "--"]
+        room.run([*record, "python", str(room.place / "program" / "train.py"), str(corpus)])
+        room.close_inspection()
+        (run,) = (room.place / "runs").iterdir()
+        data = Transcript.open(run, room.people.roots).contents["data"]
+        room.hand_over(out, corpus)
+        shutil.rmtree(out / "data")
+        (out / "data" / data["root"]).mkdir(parents=True)
+        corpus.rename(out / "data" / data["root"] / corpus.name)
+        _assess(room, out, roots)
+    finally:
+        room.stop()
+    return Bundle(out, roots, room.people, room.operator, room.chip)
+
+
+def _assess(room: Room, out: Path, roots: Path) -> None:
+    """Audits what was handed over, assesses it, and writes the sealed report beside it."""
+    room.log.export(out / "log")
+    workspace = Workspace.open(out, room.people.roots)
+    for audit in audit_all(workspace, cores=available_cores()[:1], scratch=room.scratch):
+        room.publish("run-audit", audit.as_dict())
+    shutil.rmtree(out / "log")
+    room.log.export(out / "log")
+    room.people.roots.save(roots)
+    (roots / "checkpoint").write_bytes(room.log.checkpoint())
+    workspace = Workspace.open(out, TrustRoots.load(roots))
+    write_report(out, assess(workspace, audits_of(workspace)), room.people.inspector)
 
 
 def fingerprint(*folders: Path) -> str:

@@ -170,10 +170,14 @@ def test_declared_flop_is_held_against_the_count(eager: Ended) -> None:
         assert outcome.flop_per_step == 6 * 2 * 64 * 64 * 16
         for declared, result in ((1e6, Outcome.PASS), (4e5, Outcome.INCONCLUSIVE), (4e6, Outcome.INCONCLUSIVE)):
             said = dataclasses.replace(transcript, commitment=_Declares(declared))  # type: ignore[arg-type]
-            (finding,) = [f for f in check_declared_flop(said, outcome) if f.check == "transcript.declared-flop"]
+            (finding,) = [
+                f
+                for f in check_declared_flop(said, outcome, counted=outcome.flop_per_step)
+                if f.check == "transcript.declared-flop"
+            ]
             assert finding.outcome is result, finding
         said = dataclasses.replace(transcript, commitment=_Declares(1e12))  # type: ignore[arg-type]
-        assert "at most" in check_declared_flop(said, outcome)[0].reason
+        assert "at most" in check_declared_flop(said, outcome, counted=outcome.flop_per_step)[0].reason
     assert math.isfinite(outcome.flop_per_step)
 
 

@@ -20,6 +20,7 @@ from weighbridge.ledger.replayed import (
     spans,
     step_cpu,
 )
+from weighbridge.ledger.watched import count_flop, unauditable, where_weights_come_from
 from weighbridge.mechanisms.chip.leaves import LeafTable
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.replay import Replay, replay
@@ -132,8 +133,8 @@ def audit_run(
         transcript: the opened run.
         tables: leaf tables by chip, boot and sequence, already checked against the signed roots.
         drawn: which records are audited.
-        whole: replay every step, from the seed on. The stretches after freezes alone are where the operator knows
-            that somebody will look: steps between them stay a claim, and cover nothing.
+        whole: replay every step, from the seed on; of a watched program always. The stretches after freezes alone are
+            where the operator knows that somebody will look: steps between them stay a claim, and cover nothing.
         before: findings on the transcript made before; with a failure among them nothing is replayed.
         core: processor that the chip was, so that times compare.
         scratch: folder for temporary files.
@@ -145,15 +146,24 @@ def audit_run(
     common = _common(transcript)
     if _failed(before):
         return _rejected(common, before)
-    if transcript.observed:
-        return _rejected(common, [*before, _unaudited(transcript)])
+    if transcript.observed and (why := unauditable(transcript)) is not None:
+        return _rejected(common, [*before, why])
     findings = [*before, *check_journal(transcript), check_environment(transcript)]
-    findings.append(check_initial_state(transcript, core=core, scratch=scratch, parent=parent))
+    findings.append(check_initial_state(transcript, core=core, scratch=scratch, parent=parent, data=data))
     if _failed(findings) or (transcript.contents.get("parent") and parent is None):
         return _rejected(common, findings)
+    watched_flop = 0.0
+    if transcript.observed:
+        shown: dict[str, Any] = {"core": core, "scratch": scratch, "parent": parent, "data": data}
+        watched_flop, uncounted = count_flop(transcript, **shown)
+        initial = findings[-1]
+        findings += [where_weights_come_from(transcript, **shown), *([uncounted] if uncounted else [])]
+        if any(f.outcome is not Outcome.PASS for f in findings[findings.index(initial) :]):
+            return _rejected(common, findings)
     records = _Records(tables, drawn)
     wanted = [freeze for freeze in transcript.freezes if any(True for _ in records.of(freeze))]
-    plan = plan_audit(transcript, wanted, whole=whole)
+    # A program with a loop of its own gets to its middle only by a walk, after which no difference is a failure.
+    plan = plan_audit(transcript, wanted, whole=whole or transcript.observed)
     try:
         with replay(
             transcript,
@@ -162,7 +172,7 @@ def audit_run(
             digests=plan.digests,
             data=data,
             parent=parent,
-            count_flop=True,
+            count_flop=not transcript.observed,
             core=core,
             scratch=scratch,
             observer=observer,
@@ -172,8 +182,8 @@ def audit_run(
     except WeighbridgeError as error:
         findings.append(failed_replay(transcript, f"the run could not be replayed: {error}"))
         return _rejected(common, findings)
-    step_cpu_s, doubts = step_cpu(transcript, outcome)
-    findings += doubts
+    step_cpu_s, tampered = step_cpu(transcript, outcome)
+    findings += tampered
     return RunAudit(
         **common | {"spans": tuple(spans(transcript, plan))},
         accepted=not _failed(findings),
@@ -181,7 +191,7 @@ def audit_run(
         records=explained,
         replayed_steps=plan.steps,
         step_cpu_s=step_cpu_s,
-        flop_per_step=outcome.flop_per_step or 0.0,
+        flop_per_step=outcome.flop_per_step or watched_flop,
         startup_cpu_s=outcome.startup_cpu_s,
         baseline_bytes=_beside(baseline(), explained),
     )
@@ -259,17 +269,6 @@ def _beside(nonzero: int, records: Sequence[RecordAudit]) -> int:
     """Returns non-zero bytes beside the explained ones: what an honest run of this program leaves unexplained."""
     explained = [sum(r.explanation.explained_bytes.values()) for r in records if r.explanation.matched]
     return max(0, nonzero - min(explained)) if nonzero and explained else 0
-
-
-def _unaudited(transcript: Transcript) -> Finding:
-    return Finding(
-        check="transcript.audit",
-        subject=transcript.run,
-        outcome=Outcome.INCONCLUSIVE,
-        reason="the run was recorded by what was seen of it, with seeds and data order of its own: such runs are not"
-        " audited, and cover no chip-time",
-        evidence=(transcript.run,),
-    )
 
 
 def _rejected(common: Mapping[str, Any], findings: Sequence[Finding]) -> RunAudit:

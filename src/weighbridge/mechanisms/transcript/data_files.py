@@ -1,6 +1,7 @@
 """Files that a program reads its data from by itself: committed, and shown to its replay where they lay."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ __all__ = ["DataFiles"]
 
 _CHUNK: Final = 8 << 20
 _MOST_FILES: Final = 10_000
+_HEX: Final = "[0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,13 @@ class DataFiles:
         return {"root": self.root.hex(), "arrays": {}, "files": {path: list(told) for path, told in self.files.items()}}
 
     @classmethod
-    def binds(cls, described: Mapping[str, Any]) -> list[Bind]:
+    def binds(cls, described: Mapping[str, Any], handed: Path | None = None) -> list[Bind]:
         """Returns the binds that show the committed files at their places.
+
+        Args:
+            described: what the run committed to.
+            handed: folder in which the operator handed the files over, each under its own name or its digest's; what
+                is not there is looked for at its committed path.
 
         Raises:
             EvidenceError: a file is not what was committed, or its path is no place in a sandbox.
@@ -66,13 +73,20 @@ class DataFiles:
         shown = []
         for path, (digest, size) in described.get("files", {}).items():
             place = place_inside(path, "data.files")
-            if not place.is_file():
-                mend = "put the file that the operator handed over at its committed path"
+            host = _handed(handed, place, digest) or place
+            if not host.is_file():
+                mend = "put the file at its committed path, or into the folder of what was handed over"
                 raise InputError("is not there", where=place, mend=mend)
-            if _digest(place) != (digest, size):
-                raise EvidenceError("is not the file that was committed", where=place)
-            shown.append(Bind(place))
+            if _digest(host) != (digest, size):
+                raise EvidenceError("is not the file that was committed", where=host)
+            shown.append(Bind(host, place))
         return shown
+
+
+def _handed(folder: Path | None, place: Path, digest: str) -> Path | None:
+    """Returns the file handed over for a committed one; two of one name need their digests for names."""
+    named = [folder / digest, folder / place.name] if folder is not None and re.fullmatch(_HEX, digest) else []
+    return next((path for path in named if path.is_file()), None)
 
 
 def _plain(path: Path) -> list[Path]:

@@ -71,9 +71,15 @@ def declared_flop(transcript: Transcript) -> float | None:
     return float(value) if math.isfinite(value) and value > 0 else None
 
 
-def check_declared_flop(transcript: Transcript, outcome: Replay) -> list[Finding]:
-    """Holds the declaration against what a replay counted, what shapes allow, and how long steps took."""
-    declared, counted = declared_flop(transcript), outcome.flop_per_step
+def check_declared_flop(transcript: Transcript, outcome: Replay, *, counted: float | None) -> list[Finding]:
+    """Holds the declaration against what a replay counted, what shapes allow, and how long steps took.
+
+    Args:
+        transcript: the run.
+        outcome: a replay of it.
+        counted: FLOP of a step as counted, in that replay or another.
+    """
+    declared = declared_flop(transcript)
     findings: list[Finding] = []
     if declared is not None:
         findings.append(_against_count(transcript, declared, counted))

@@ -296,6 +296,7 @@ class ObservedReplay(Replayer):
         self._points = Points(self._met)
         self._drawn: list[list[str]] = []
         self._ghost: Ghost
+        self._counter: Any = None
 
     @property
     def has_optimizer(self) -> bool:
@@ -325,6 +326,10 @@ class ObservedReplay(Replayer):
 
     def end_step(self, batch: Any) -> None:
         """Writes out the step, and goes on as the plan has it: further, to another leg, or no more."""
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self._say({"type": "flop", "per_step": float(self._counter.get_total_flops())})
+            self.end()
         if not self._ghost.active:
             super().end_step(batch)
             self._points.step = self.step
@@ -369,9 +374,15 @@ class ObservedReplay(Replayer):
     def _go_on(self) -> None:
         if self.step >= self._plan.legs[self._leg].until:
             self._leg += 1
-            if self._leg == len(self._plan.legs):
+            if self._leg < len(self._plan.legs):
+                self._take_up()
+            elif self._plan.count_flop:  # of the step that follows, whose result is compared with nothing
+                from torch.utils.flop_counter import FlopCounterMode
+
+                self._counter = FlopCounterMode(display=False)
+                self._counter.__enter__()
+            else:
                 self.end()
-            self._take_up()
 
     def _met(self, point: str) -> None:
         if self._ghost.active:

@@ -207,7 +207,7 @@ def replay(
         )
         (work / "plan.json").write_text(plan.as_json())
         if transcript.observed:
-            shown = DataFiles.binds(contents["data"])
+            shown = DataFiles.binds(contents["data"], data)
         elif only_rows is not None and (dataset := opened_data(contents["data"], data)) is not None:
             shown = masked_binds(contents["data"], dataset, only_rows, work)
         else:

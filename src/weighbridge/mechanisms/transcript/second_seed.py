@@ -31,6 +31,7 @@ def check_second_seed(
     scratch: Path | None = None,
     seconds: float = 120.0,
     parent: Path | None = None,
+    data: Path | None = None,
 ) -> Finding:
     """Derives the initial state under another seed and compares it with the committed one.
 
@@ -44,6 +45,7 @@ def check_second_seed(
         scratch: folder for temporary files.
         seconds: wall-clock limit.
         parent: file of the declared parent's final state, checked, if the run has one.
+        data: of a program that was watched, what the operator handed over, if not at its committed path.
     """
     seed = hashlib.sha256(b"weighbridge/second-seed/1" + bytes.fromhex(transcript.run) + draw).digest()
     try:
@@ -55,6 +57,7 @@ def check_second_seed(
             legs=[Leg(0, 0)],
             captures=[0],
             without_data=not transcript.observed,
+            data=data,
             parent=parent,
             core=core,
             scratch=scratch,

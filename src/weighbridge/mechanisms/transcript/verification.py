@@ -25,6 +25,7 @@ from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.trust import TrustRoots
 from weighbridge.mechanisms.transcript.calibration import calibrate, evidence_file, judge_within
 from weighbridge.mechanisms.transcript.chip_time import Chips, check_chip_time
+from weighbridge.mechanisms.transcript.counted_flop import count_watched_flop
 from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop, declared_flop
 from weighbridge.mechanisms.transcript.fan_out import replay_on
 from weighbridge.mechanisms.transcript.given_rows import check_given_rows
@@ -236,12 +237,13 @@ class _Verifier:
     def _initial(self, parent: Path | None) -> None:
         if self._transcript.bound:
             self._tell("rebuilding the initial state from the seed …")
-        found = check_initial_state(self._transcript, core=self._request.core, parent=parent)
+        core, data = self._request.core, self._request.data
+        found = check_initial_state(self._transcript, core=core, parent=parent, data=data)
         self._findings.append(found)
         if found.outcome is Outcome.PASS:
             self._tell("deriving it under a second seed …")
-            draw, core = self._request.seed, self._request.core
-            self._findings.append(check_second_seed(self._transcript, draw=draw, core=core, parent=parent))
+            draw = self._request.seed
+            self._findings.append(check_second_seed(self._transcript, draw=draw, core=core, parent=parent, data=data))
 
     def _light(self, every: Sequence[Leg], parent: Path | None) -> LightChecks:
         request = self._request
@@ -290,8 +292,13 @@ class _Verifier:
                 if self._spread:
                     self._account.charge("replay", outcome.result.cpu_seconds)
                 self._findings += self._compare(outcome, legs, parent, every)
-                self._findings += check_declared_flop(self._transcript, outcome)
                 self._counted = outcome.flop_per_step or None
+                if self._transcript.observed and self._counts_flop:
+                    request = self._request
+                    self._counted = count_watched_flop(
+                        self._transcript, data=request.data, parent=parent, core=request.core
+                    )
+                self._findings += check_declared_flop(self._transcript, outcome, counted=self._counted)
         except EvidenceError as error:
             if walks(self._transcript, legs):
                 self._note("replay", Outcome.INCONCLUSIVE, f"the run could not be replayed: {error}. {AFTER_A_WALK}")
@@ -312,8 +319,7 @@ class _Verifier:
 
     @property
     def _counts_flop(self) -> bool:
-        asked = self._request.chips is not None or declared_flop(self._transcript) is not None
-        return asked and not self._transcript.observed
+        return self._request.chips is not None or declared_flop(self._transcript) is not None
 
     def _replayed(self, legs: Sequence[Leg], parent: Path | None) -> AbstractContextManager[Replay]:
         request, plan = self._request, plan_segments(self._transcript, legs)
@@ -340,7 +346,7 @@ class _Verifier:
             parent=parent,
             core=request.core,
             threads=request.threads,
-            count_flop=self._counts_flop,
+            count_flop=self._counts_flop and not self._transcript.observed,
         )
 
     def _compare(

@@ -71,12 +71,14 @@ def check_initial_state(
     scratch: Path | None = None,
     seconds: float = 120.0,
     parent: Path | None = None,
+    data: Path | None = None,
 ) -> Finding:
     """Recomputes the state before step 1 from the seed and the code tree alone (protocol sections 4.5 and 4.7).
 
     The sandbox sees no data and no anchor, the code tree is at most 1 MiB and what was opened besides at most 64 KiB:
     larger weights cannot be smuggled in. The optimizer's state is derived with the rest: a forged one could carry
     honest steps to stolen weights. ``parent`` is the file of the declared parent's final state, already checked.
+    A program that was watched is shown its data, from ``data`` if they are not at their committed paths.
     """
     committed = transcript.digests.get(0)
     if committed is None:
@@ -101,6 +103,7 @@ def check_initial_state(
             legs=[Leg(0, 0)],
             captures=[0],
             without_data=not transcript.observed,
+            data=data,
             parent=parent,
             core=core,
             scratch=scratch,
