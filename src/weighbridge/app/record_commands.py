@@ -34,7 +34,9 @@ def mount(app: typer.Typer) -> None:
 def record(
     command: Annotated[list[str], typer.Argument(help="The program, after --, as you would start it.")],
     *,
-    out: Annotated[Path, typer.Option(help="Folder for transcripts.")] = Path("weighbridge-runs"),
+    out: Annotated[Path, typer.Option(help="Folder for transcripts.", envvar="WEIGHBRIDGE_RUNS")] = Path(
+        "weighbridge-runs"
+    ),
     data: Annotated[
         list[Path] | None,
         typer.Option(help="A file or folder that the program reads its data from; repeat it. Replay sees no other."),
