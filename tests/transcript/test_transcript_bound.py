@@ -25,8 +25,8 @@ LAUNCH = "weighbridge.mechanisms.transcript.launch"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path, world: World) -> Bench:
+    return Bench(tmp_path, world.zygote)
 
 
 def seeded(bench: Bench, seed: bytes, *words: str | Path) -> str:
