@@ -70,10 +70,14 @@ class Bench:
         (found,) = (self.folder / "runs").iterdir()
         return found
 
+    def replaying(self) -> contextlib.AbstractContextManager[None]:
+        """Returns a context in which replays run as this bench runs programs."""
+        return contextlib.nullcontext() if self.zygote is None else forked(self.folder, self.zygote)
+
     def verify(self, *, roots: Path | None = None) -> dict[str, tuple[str, str]]:
         """Returns outcome and reason by check."""
         trusted = ["--roots", str(roots)] if roots else []
-        with contextlib.nullcontext() if self.zygote is None else forked(self.folder, self.zygote):
+        with self.replaying():
             ended = CliRunner().invoke(build(), ["transcript", "verify", str(self.run), *trusted, "--json"])
         found = json.loads(ended.stdout)["findings"]
         return {finding["check"]: (finding["outcome"], finding["reason"]) for finding in found}

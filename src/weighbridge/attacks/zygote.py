@@ -102,9 +102,9 @@ def _run(order: Mapping[str, Any]) -> int:
     for descriptor, name in ((1, "output"), (2, "errors")):
         handle = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(handle, descriptor)
-    module = order["arguments"][0] == "-m"
-    sys.argv = list(order["arguments"][module:])
-    sys.path.insert(0, order["folder"] if module else str(Path(sys.argv[0]).parent))
+    as_module = order["arguments"][0] == "-m"
+    sys.argv = list(order["arguments"][as_module:])
+    sys.path.insert(0, order["folder"] if as_module else str(Path(sys.argv[0]).parent))
     seed = int.from_bytes(os.urandom(4), "big")  # as fresh as a new process would be
     random.seed(seed)
     numpy.random.seed(seed)
@@ -113,7 +113,7 @@ def _run(order: Mapping[str, Any]) -> int:
         module, _, function = name.partition(":")
         getattr(importlib.import_module(module), function)(**arguments)
     try:
-        if module:
+        if as_module:
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(sys.argv[0], run_name="__main__")
