@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from transcript.forked import forked
 from weighbridge.attacks.attempts import FROZEN, distance, end_anchor
 from weighbridge.attacks.field import Field, Tampering, images
 from weighbridge.attacks.forgery import events_of, log_statements, rewrite, sign_again
 from weighbridge.mechanisms.transcript.commitment import COMMITMENT
-
-from .forked import forked
 
 pytestmark = pytest.mark.real
 

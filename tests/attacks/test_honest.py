@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from transcript.forked import forked
 from weighbridge.attacks.honest import CONTROLS
 from weighbridge.attacks.trial import Control
-
-from .forked import forked
 
 pytestmark = pytest.mark.real
 

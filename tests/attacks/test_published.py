@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from transcript.forked import forked
 from weighbridge.attacks.original import one_thread
 from weighbridge.attacks.pol_transcripts import Handover, edited, hand_over
 from weighbridge.attacks.published import ATTACKS, HANDOVERS
 from weighbridge.attacks.trial import Attack
-
-from .forked import forked
 
 pytestmark = pytest.mark.real
 

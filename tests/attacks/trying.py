@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
+from transcript.forked import forked
 from weighbridge.attacks.trial import Attack
-
-from .forked import forked
 
 IN_A_SANDBOX = ("replay-seen-by-path", "replay-seen-by-network", "replay-seen-by-processes")
 """What these programs look for, a fork has not."""

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from .world import FREEZES, RICH, Ended, World, Zygote, copied
+from weighbridge.attacks.zygote import Zygote
+
+from .world import FREEZES, HERE, RICH, Ended, World, copied
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,11 +22,10 @@ def one_thread() -> Iterator[None]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("transcripts")
     folder.chmod(0o755)
-    zygote = Zygote()
-    world = World(folder, zygote)
-    yield world
-    world.close()
-    zygote.close()
+    with Zygote(path=[HERE.parent]) as zygote:
+        world = World(folder, zygote)
+        yield world
+        world.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,11 @@ import atexit
 import contextlib
 import ctypes
 import os
+import runpy
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,21 @@ def install(faults: Mapping[str, Any]) -> None:
         _full(**faults["full"])
     if "freezes" in faults:
         _freezes(faults["freezes"], boot=faults.get("boot", 1), first=faults.get("first", 10))
+
+
+def run_in_place() -> None:
+    """Lets a program that would become another Python program (``weighbridge record``) run it in this very process."""
+
+    def execve(path: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        if path != sys.executable or arguments[1] != "-m":
+            raise OSError(f"{path} {arguments[1]} is no module of this Python")
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = list(arguments[2:])
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        sys.exit()
+
+    os.execve = execve  # type: ignore[assignment]
 
 
 def _counted(at: int) -> Callable[[], bool]:

@@ -25,8 +25,8 @@ LAUNCH = "weighbridge.mechanisms.transcript.launch"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path, world: World) -> Bench:
+    return Bench(tmp_path, world.zygote)
 
 
 def seeded(bench: Bench, seed: bytes, *words: str | Path) -> str:
@@ -36,12 +36,12 @@ def seeded(bench: Bench, seed: bytes, *words: str | Path) -> str:
     return ended.stdout
 
 
-def walked(run: Path, *chosen: int, roots: Any = None) -> Finding:
+def walked(bench: Bench, *chosen: int, roots: Any = None) -> Finding:
     """Replays some of a run's segments in one process that walks from one to the next."""
-    transcript = Transcript.open(run, roots)
+    transcript = Transcript.open(bench.run, roots)
     every = segments_of(transcript)
     plan = plan_segments(transcript, [every[number] for number in chosen])
-    with replay(transcript, legs=plan.legs, digests=plan.digests) as outcome:
+    with bench.replaying(), replay(transcript, legs=plan.legs, digests=plan.digests) as outcome:
         return compare_replay(transcript, outcome)[0]
 
 
@@ -56,33 +56,35 @@ def test_every_seed_asked_for_follows_from_the_runs(bench: Bench) -> None:
 def test_bound_before_it_begins_and_the_same_without_recording(bench: Bench, world: World) -> None:
     script = bench.place("ordinary")
     words = ("--bind", "--anchor-every", "12", "--", "python", script)
-    recorded = bench.record(*words, **world.environment())
+    itself = Bench(bench.folder)
+    recorded = itself.record(*words, **world.environment())
     assert recorded.returncode == 0 and "48 steps recorded" in recorded.stderr, recorded.stderr
     transcript = Transcript.open(bench.run, world.roots)
     assert transcript.contents["config"] == {"seeds": "bound"} and transcript.bound
     assert recorded.stdout == seeded(bench, transcript.seed, script) != bench.python(script).stdout
-    found = bench.verify(roots=world.roots_folder)
+    found = itself.verify(roots=world.roots_folder)
     names = ("initial-state", "second-seed", "replay", "journal", "receipts", "environment")
     assert {found[f"transcript.{name}"][0] for name in names} == {"pass"}, found
     assert "transcript.binding" not in found
     assert {"torch", "numpy"} <= set(transcript.segments[0].events[0].data["packages"])
-    assert walked(bench.run, 1, 3, roots=world.roots).outcome.value == "pass"
+    assert walked(bench, 1, 3, roots=world.roots).outcome.value == "pass"
 
 
 @pytest.mark.parametrize("name", ["accumulating", "two_players", "by_hand"])
 def test_a_segment_in_the_middle_is_walked_to(bench: Bench, name: str) -> None:
     assert bench.record("--anchor-every", "8", "--", "python", bench.place(name)).returncode == 0
-    found = walked(bench.run, -2)
+    found = walked(Bench(bench.folder), -2)  # in a sandbox
     assert found.outcome.value == "pass" and "8 steps replayed" in found.reason, found.reason
 
 
 def test_what_follows_from_losses_is_inconclusive_after_a_walk_and_decided_from_the_beginning(bench: Bench) -> None:
     recorded = bench.record("--anchor-every", "8", "--", "python", bench.place("stopping_early"))
     assert recorded.returncode == 0
-    found = walked(bench.run, -1)
+    found = walked(bench, -1)
     assert found.outcome.value == "inconclusive" and "--from-the-beginning" in found.reason
     request = Request(seed=b"1", segments=1, from_the_beginning=True)
-    decided = {f.check: f.outcome.value for f in verify_run(bench.run, request).findings}
+    with bench.replaying():
+        decided = {f.check: f.outcome.value for f in verify_run(bench.run, request).findings}
     assert decided["transcript.replay"] == "pass"
 
 
@@ -93,16 +95,16 @@ def test_a_lie_is_a_failure_where_it_is_reached_from_the_beginning_and_else_in_d
         next(line for line in lines if line["type"] == "step" and line["step"] == 20)["loss"] = [(0.5).hex()]
 
     bench.rewrite(another_loss)
-    assert walked(bench.run, 2).outcome.value == "inconclusive"
-    assert walked(bench.run, 0, 1, 2, 4).outcome.value == "fail"
-    assert walked(bench.run, 0, 1, 4).outcome.value == "pass"
+    assert walked(bench, 2).outcome.value == "inconclusive"
+    assert walked(bench, 0, 1, 2, 4).outcome.value == "fail"
+    assert walked(bench, 0, 1, 4).outcome.value == "pass"
 
     def another_order(lines: list[dict[str, Any]]) -> None:
         step = next(line for line in lines if line["type"] == "step" and line.get("draws"))
         step["draws"][0]["digest"] = "ab" * 32
 
     bench.rewrite(another_order)
-    found = walked(bench.run, 0)
+    found = walked(bench, 0)
     assert found.outcome.value == "fail" and "generators" in found.reason
 
 
@@ -162,6 +164,6 @@ def test_a_run_that_is_no_longer_the_same_is_not_gone_on_with(bench: Bench, chan
         (startup / "sitecustomize.py").write_text("import torch\ntorch.nn.init._no = None\ntorch.manual_seed = int\n")
     command = [sys.executable, "-m", "weighbridge", "record", "--resume", str(bench.run), "--", "python", str(script)]
     extra = {"PYTHONPATH": str(bench.folder / "startup")} if "another" in words else {}
-    ended = bench.python(*command[1:], **extra)
+    ended = (Bench(bench.folder) if extra else bench).python(*command[1:], **extra)
     assert ended.returncode == 2 and words in ended.stderr, ended.stderr
     assert {path: path.read_bytes() for path in bench.run.rglob("*") if path.is_file()} == before

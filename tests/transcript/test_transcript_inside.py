@@ -6,6 +6,7 @@ import pytest
 
 from transcript.bench import Bench
 from transcript.test_transcript_peers import need
+from transcript.world import World
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
 pytestmark = pytest.mark.real
@@ -30,12 +31,12 @@ def exact(printed: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_the_same_with_and_without_the_line_and_again_in_replay(tmp_path: Path, name: str) -> None:
+def test_the_same_with_and_without_the_line_and_again_in_replay(tmp_path: Path, world: World, name: str) -> None:
     if name in PACKAGES:
         need(PACKAGES[name])
-    bench = Bench(tmp_path)
+    bench, forking = Bench(tmp_path), Bench(tmp_path, world.zygote)
     script = bench.place(name)
-    plain = bench.python(script)
+    plain = forking.python(script)
     place, line, steps = LINES[name]
     text = script.read_text().replace("\nimport ", "\nimport weighbridge\nimport ", 1)
     assert text.count(place) == 1
@@ -43,14 +44,14 @@ def test_the_same_with_and_without_the_line_and_again_in_replay(tmp_path: Path, 
     recorded = bench.python(script, WEIGHBRIDGE_RUNS="runs")
     assert (plain.returncode, recorded.returncode) == (0, 0), recorded.stderr
     assert exact(recorded.stdout) == exact(plain.stdout) != []
-    findings = bench.verify()
+    findings = (bench if name == "ordinary" else forking).verify()
     assert findings["transcript.replay"][0] == "pass", findings
     assert not [check for check, (outcome, _) in findings.items() if outcome == "fail"]
     assert Transcript.open(bench.run, None).reached == steps
 
 
-def test_generators_that_nobody_seeded_are_set_again_in_replay(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+def test_generators_that_nobody_seeded_are_set_again_in_replay(tmp_path: Path, world: World) -> None:
+    bench = Bench(tmp_path, world.zygote)
     script = tmp_path / "program" / "train.py"
     script.parent.mkdir()
     script.write_text(
@@ -98,8 +99,8 @@ train(0.2)
 """
 
 
-def test_two_trainings_of_one_program_are_two_transcripts_each_replayed_at_its_place(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+def test_two_trainings_of_one_program_are_two_transcripts_each_replayed(tmp_path: Path, world: World) -> None:
+    bench = Bench(tmp_path, world.zygote)
     script = tmp_path / "program" / "train.py"
     script.parent.mkdir()
     script.write_text(TWICE.replace("with weighbridge.record(", "with weighbridge.record(known=[model, optimizer], "))
@@ -111,8 +112,8 @@ def test_two_trainings_of_one_program_are_two_transcripts_each_replayed_at_its_p
         (tmp_path / "runs").rename(tmp_path / f"done-{rate}")
 
 
-def test_a_model_that_no_seed_repeats_is_no_failure(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+def test_a_model_that_no_seed_repeats_is_no_failure(tmp_path: Path, world: World) -> None:
+    bench = Bench(tmp_path, world.zygote)
     script = tmp_path / "program" / "train.py"
     script.parent.mkdir()
     known = TWICE.replace("with weighbridge.record(", "with weighbridge.record(known=[model, optimizer], ")
@@ -123,8 +124,8 @@ def test_a_model_that_no_seed_repeats_is_no_failure(tmp_path: Path) -> None:
     assert outcome == "inconclusive" and "step 0 differs" in reason and "no seed need repeat" in reason
 
 
-def test_what_was_built_before_the_line_is_missed_aloud(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+def test_what_was_built_before_the_line_is_missed_aloud(tmp_path: Path, world: World) -> None:
+    bench = Bench(tmp_path, world.zygote)
     script = tmp_path / "program" / "train.py"
     script.parent.mkdir()
     script.write_text(TWICE)
@@ -134,8 +135,8 @@ def test_what_was_built_before_the_line_is_missed_aloud(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("runs*/*/journal*"))
 
 
-def test_a_program_that_is_watched_from_outside_does_not_record_itself_besides(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+def test_a_program_that_is_watched_from_outside_does_not_record_itself_besides(tmp_path: Path, world: World) -> None:
+    bench = Bench(tmp_path, world.zygote)
     script = bench.place("lbfgs")
     text = script.read_text().replace(
         "\nimport ", "\nimport weighbridge\nweighbridge.record(store='inner')\nimport ", 1
@@ -146,11 +147,11 @@ def test_a_program_that_is_watched_from_outside_does_not_record_itself_besides(t
     assert bench.verify()["transcript.replay"][0] == "pass"
 
 
-def test_lightning_needs_no_line_where_a_variable_names_a_folder(tmp_path: Path) -> None:
+def test_lightning_needs_no_line_where_a_variable_names_a_folder(tmp_path: Path, world: World) -> None:
     need("lightning")
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path, world.zygote)
     script = bench.place("lightning_demo")
-    plain, recorded = bench.python(script), bench.python(script, WEIGHBRIDGE_LIGHTNING="runs")
+    plain, recorded = bench.python(script), Bench(tmp_path).python(script, WEIGHBRIDGE_LIGHTNING="runs")
     assert recorded.returncode == 0, recorded.stderr
     assert exact(recorded.stdout) == exact(plain.stdout) != []
     assert Transcript.open(bench.run, None).reached == 20

@@ -27,21 +27,32 @@ from weighbridge.mechanisms.transcript.transcript import Transcript
 pytestmark = pytest.mark.real
 
 STEPS = {"ordinary": 48, "lbfgs": 12, "by_hand": 25, "accumulating": 24, "two_players": 40, "muon": 48}
+SANDBOXED = ("ordinary", "lbfgs", "muon")
+"""Replayed in a sandbox here; the others are in test_transcript_bound.py."""
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, world: World) -> Bench:
+    """Forks: for tests of what is written and compared."""
+    return Bench(tmp_path, world.zygote)
+
+
+@pytest.fixture
+def itself(tmp_path: Path) -> Bench:
+    """The same folder, where programs are processes of their own, and replays run in a sandbox."""
     return Bench(tmp_path)
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_the_same_with_and_without_recording_and_again_in_replay(bench: Bench, name: str) -> None:
+def test_the_same_with_and_without_recording_and_again_in_replay(bench: Bench, itself: Bench, name: str) -> None:
+    """One of them with as many threads as PyTorch likes."""
     script = bench.place(name)
-    plain = bench.python(script)
-    recorded = bench.record("--", "python", script)
+    threads = {"OMP_NUM_THREADS": "2"} if name == "ordinary" else {}
+    plain = (itself if threads else bench).python(script, **threads)
+    recorded = itself.record("--", "python", script, **threads)
     assert (plain.returncode, recorded.returncode) == (0, 0), recorded.stderr
     assert recorded.stdout == plain.stdout and plain.stdout.count("\n") >= 12
-    findings = bench.verify()
+    findings = (itself if name in SANDBOXED else bench).verify()
     assert findings["transcript.replay"][0] == "pass", findings
     assert f"{STEPS[name]} steps replayed bit for bit" in findings["transcript.replay"][1]
     # Seeds of its own, and no log: nothing says that others were not tried.
@@ -54,9 +65,9 @@ def test_the_same_with_and_without_recording_and_again_in_replay(bench: Bench, n
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def once(tmp_path_factory: pytest.TempPathFactory, world: World) -> Bench:
     """A run recorded once, for tests that change a copy of it."""
-    bench = Bench(tmp_path_factory.mktemp("once"))
+    bench = Bench(tmp_path_factory.mktemp("once"), world.zygote)
     (bench.folder / "rows.txt").write_text("\n".join(f"{i % 7} {i % 5} {i % 3} 1" for i in range(40)))
     assert bench.record("--data", "rows.txt", "--", "python", bench.place("reading"), "rows.txt").returncode == 0
     return bench
@@ -72,7 +83,7 @@ def reading(once: Bench) -> Iterator[Bench]:
 
 
 def test_data_in_files_is_committed_and_shown_to_the_replay(reading: Bench) -> None:
-    assert reading.verify()["transcript.replay"][0] == "pass"
+    assert Bench(reading.folder).verify()["transcript.replay"][0] == "pass"
     rows = reading.folder / "rows.txt"
     rows.write_text(rows.read_text().replace("6", "7", 1))
     found = reading.verify()
@@ -84,7 +95,7 @@ def test_data_in_files_is_committed_and_shown_to_the_replay(reading: Bench) -> N
 def test_a_file_that_was_not_named_is_not_there_in_replay(bench: Bench) -> None:
     (bench.folder / "rows.txt").write_text("1 2 3 4\n" * 9)
     assert bench.record("--", "python", bench.place("reading"), "rows.txt").returncode == 0
-    found = bench.verify()
+    found = Bench(bench.folder).verify()
     assert found["transcript.replay"][0] == "fail" and "rows.txt" in found["transcript.replay"][1]
 
 
@@ -172,22 +183,22 @@ def test_what_was_built_too_late_is_said_and_keeps_the_transcript_from_complete(
     ("text", "words"),
     [("print(1)\n", "never imported PyTorch"), ("import torch\nprint(1)\n", "trained no PyTorch module")],
 )
-def test_a_recording_that_caught_nothing_says_so(bench: Bench, text: str, words: str) -> None:
-    script = bench.folder / "program.py"
+def test_a_recording_that_caught_nothing_says_so(itself: Bench, text: str, words: str) -> None:
+    script = itself.folder / "program.py"
     script.write_text(text)
-    ended = bench.record("--", "python", script)
+    ended = itself.record("--", "python", script)
     assert (ended.returncode, ended.stdout) == (0, "1\n")
     assert "NOTHING WAS RECORDED" in ended.stderr and words in ended.stderr
-    assert bench.record("--strict", "--", "python", script).returncode == 3
-    assert not (bench.folder / "runs").exists()
+    assert itself.record("--strict", "--", "python", script).returncode == 3
+    assert not (itself.folder / "runs").exists()
 
 
-def test_a_module_is_run_as_python_runs_it(bench: Bench) -> None:
-    bench.place("lbfgs")
-    plain = bench.python("-m", "program.lbfgs")
-    recorded = bench.record("--", "python", "-m", "program.lbfgs")
+def test_a_module_is_run_as_python_runs_it(itself: Bench) -> None:
+    itself.place("lbfgs")
+    plain = itself.python("-m", "program.lbfgs")
+    recorded = itself.record("--", "python", "-m", "program.lbfgs")
     assert (recorded.returncode, recorded.stdout) == (0, plain.stdout), recorded.stderr
-    assert bench.verify()["transcript.replay"][0] == "pass"
+    assert itself.verify()["transcript.replay"][0] == "pass"
 
 
 def test_a_log_binds_what_was_said_and_not_the_seed(bench: Bench, world: World) -> None:
@@ -237,9 +248,9 @@ def test_the_ledger_covers_nothing_with_it(once: Bench) -> None:
         (("--data", "nowhere", "--", "python", "program.py"), "is not there"),
     ],
 )
-def test_what_cannot_be_recorded_is_refused_before_it_runs(bench: Bench, words: tuple[str, ...], message: str) -> None:
-    (bench.folder / "program.py").write_text("print(1)\n")
-    ended = bench.record(*words)
+def test_what_cannot_be_recorded_is_refused_before_it_runs(itself: Bench, words: tuple[str, ...], message: str) -> None:
+    (itself.folder / "program.py").write_text("print(1)\n")
+    ended = itself.record(*words)
     assert (ended.returncode, ended.stdout) == (2, "") and message in ended.stderr
     assert ended.stderr.count("\n") == 1
 
@@ -262,7 +273,7 @@ def test_an_opening_that_asks_for_more_is_refused(reading: Bench, field: tuple[s
     opening = json.loads(path.read_text())
     opening["contents"][field[0]][field[1]] = value
     path.write_text(json.dumps(opening))
-    found = reading.verify()
+    found = Bench(reading.folder).verify()
     assert "fail" in {outcome for outcome, _ in found.values()}
     assert found.get("transcript.replay", ("fail", ""))[0] == "fail"
 

@@ -6,8 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,26 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from blake3 import blake3
 
+from transcript.forked import forked
+from weighbridge.attacks.zygote import Zygote
 from weighbridge.evidence.certificates import issue, issue_root
 from weighbridge.evidence.keys import FileSigner, Signer
 from weighbridge.evidence.log import Log, LogEntry
 from weighbridge.evidence.spool import Keeper
 from weighbridge.evidence.statement import Statement, sign_statement
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.mechanisms.transcript import replay as replay_module
-from weighbridge.mechanisms.transcript import replay_program
 from weighbridge.mechanisms.transcript.commitment import COMMITMENT, NONCE, PROGRESS, inspector_nonce
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.transcript import Transcript
-from weighbridge.sandbox import IsolatedResult, Sandbox
 
 CHIP = "c0" * 32
 """As in faults.py, which programs import and this does not."""
 
 HERE = Path(__file__).parent
+FAULTS = f"{HERE.name}.faults:install"
 PROGRAMS = HERE / "programs"
 
 FREEZES = [[3, "fetching"], [7, "forward"], [11, "inside"], [15, "after"]]
@@ -49,31 +46,6 @@ RICH: dict[str, Any] = {
     "evaluate": True,
 }
 """A program with something of everything."""
-
-
-class Zygote:
-    """The process from which programs are forked (see zygote.py)."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{HERE.name}.zygote"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)},
-        )
-
-    def run(self, order: Mapping[str, Any]) -> int:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
-        self._process.stdout.close()
 
 
 @dataclass(frozen=True)
@@ -141,10 +113,10 @@ class Project:
                 ],
                 "environment": {**variables, **(environment or {})},
                 "folder": str(self.folder),
-                "faults": dict(faults or {}),
+                "tampering": [[FAULTS, {"faults": dict(faults)}]] if faults else [],
                 **names,
             }
-        )
+        ).status
         made = sorted(set(runs.iterdir()) - before)
         texts = {name: Path(path).read_text(errors="replace") for name, path in names.items()}
         for path in names.values():
@@ -263,44 +235,12 @@ def _heads(events: Sequence[Mapping[str, Any]]) -> list[str]:
     return heads
 
 
-@contextlib.contextmanager
-def without_sandbox(world: World) -> Iterator[None]:
-    """Lets replay run its program in a fork instead of a sandbox: the same code, a tenth of the time.
+def without_sandbox(world: World) -> contextlib.AbstractContextManager[None]:
+    """Lets replay run its program in a fork instead of a sandbox.
 
     For tests of what replay restores; what the sandbox itself must hold has tests of its own.
     """
-    inside = world.folder / f"inside-{secrets.token_hex(4)}"
-
-    def run(
-        command: Sequence[str], sandbox: Sandbox, *, observer: Callable[[int], None] | None = None
-    ) -> IsolatedResult:
-        for bind in sandbox.binds:
-            if bind.place.is_relative_to(inside):
-                bind.place.parent.mkdir(parents=True, exist_ok=True)
-                if bind.host.is_dir():
-                    bind.place.symlink_to(bind.host)
-                else:
-                    os.link(bind.host, bind.place)
-        names = {name: str(inside / name) for name in ("output", "errors")}
-        status = world.zygote.run(
-            {
-                "arguments": list(command[1:]),
-                "environment": dict(sandbox.environment),
-                "folder": str(sandbox.working_directory),
-                "faults": {},
-                **names,
-            }
-        )
-        words = Path(names["output"]).read_text() + Path(names["errors"]).read_text()
-        shutil.rmtree(inside)
-        return IsolatedResult(status, words, 1e6, 1.0, False)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay_module, "_INSIDE", inside)
-        patch.setattr(replay_program, "INSIDE", inside)
-        patch.setattr(replay_module, "run_isolated", run)
-        patch.setattr(replay_module, "most_overstated", lambda said, bounds: 0.0)
-        yield
+    return forked(world.folder, world.zygote)
 
 
 def sha256(data: bytes) -> str:

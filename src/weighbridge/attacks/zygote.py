@@ -53,7 +53,8 @@ class Zygote:
         """Runs one program to its end.
 
         Args:
-            order: ``arguments``, ``environment``, ``folder``, files for ``output`` and ``errors``, ``tampering``.
+            order: ``arguments`` (a script or ``-m`` and a module, and its own), ``environment``, ``folder``, files for
+                ``output`` and ``errors``, ``tampering``.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -101,8 +102,9 @@ def _run(order: Mapping[str, Any]) -> int:
     for descriptor, name in ((1, "output"), (2, "errors")):
         handle = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(handle, descriptor)
-    sys.argv = list(order["arguments"])
-    sys.path.insert(0, str(Path(sys.argv[0]).parent))
+    as_module = order["arguments"][0] == "-m"
+    sys.argv = list(order["arguments"][as_module:])
+    sys.path.insert(0, order["folder"] if as_module else str(Path(sys.argv[0]).parent))
     seed = int.from_bytes(os.urandom(4), "big")  # as fresh as a new process would be
     random.seed(seed)
     numpy.random.seed(seed)
@@ -111,7 +113,10 @@ def _run(order: Mapping[str, Any]) -> int:
         module, _, function = name.partition(":")
         getattr(importlib.import_module(module), function)(**arguments)
     try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        if as_module:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     except WeighbridgeError as error:

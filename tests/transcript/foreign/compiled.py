@@ -29,8 +29,8 @@ elif way == "part":
     model[0] = torch.compile(model[0])
 elif way == "in-place":
     model.compile()
-elif way == "function":
-    loss_of = torch.compile(loss_of)
+elif way == "function":  # traced in full, and run by PyTorch's own kernels: C++ takes a minute to compile
+    loss_of = torch.compile(loss_of, backend="aot_eager")
 elif way == "optimizer":
     model = torch.compile(model)
     step = torch.compile(optimizer.step)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from weighbridge.attacks.zygote import shared_zygote
+from weighbridge.attacks.zygote import Zygote, shared_zygote
 from weighbridge.mechanisms.transcript import replay as replay_module
 from weighbridge.mechanisms.transcript import replay_program
 from weighbridge.sandbox import IsolatedResult, Sandbox
 
 
 @contextlib.contextmanager
-def forked(folder: Path) -> Iterator[None]:
+def forked(folder: Path, zygote: Zygote | None = None) -> Iterator[None]:
     """Lets replay run its program in a fork; what the program claims of its CPU time is then not held against it."""
     inside = folder / f"inside-{secrets.token_hex(4)}"
 
@@ -31,7 +31,7 @@ def forked(folder: Path) -> Iterator[None]:
                 else:
                     os.link(bind.host, bind.place)
         names = {name: str(inside / name) for name in ("output", "errors")}
-        ended = shared_zygote().run(
+        ended = (zygote or shared_zygote()).run(
             {
                 "arguments": list(command[1:]),
                 "environment": dict(sandbox.environment),
