@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
 TORCH := torch==2.13.0
-# Heavy on both processors, for which the agents of chips in the other tests would be late.
-APART := tests/attacks tests/transcript tests/test_sandbox.py
+# Heavy on both processors, for which the agents of chips in the other tests would be late. The longest files first:
+# what is left when one worker has nothing more to do should be short.
+APART := tests/transcript tests/test_sandbox.py tests/attacks
 BROWSER := apt-get install -y -q --no-install-recommends chromium chromium-driver
 
 .PHONY: demo test bench lint seeds setup clean
@@ -59,7 +60,7 @@ test: setup $(PEERS) browser
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadfile $(APART:%=--ignore=%)
-	$(BIN)/pytest -n 2 --dist loadfile $(APART)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(APART)
 
 # The demo on fresh seeds in a row, without retries: minutes each.
 seeds: setup

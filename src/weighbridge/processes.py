@@ -17,9 +17,10 @@ def children_of(pid: int) -> list[int]:
         OSError: it is gone.
     """
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in (task / "children").read_text().split()]
+    folder = f"/proc/{pid}/task"
+    for task in os.listdir(folder):  # noqa: PTH208 - a hundred times a second, and half the time of pathlib's
+        with contextlib.suppress(OSError), open(f"{folder}/{task}/children", "rb") as file:  # noqa: PTH123
+            found += [int(child) for child in file.read().split()]
     return found
 
 

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ __all__ = ["Workers"]
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})", re.ASCII)
 _CLUSTER = re.compile(r"ray:(//)?([A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}|auto)", re.ASCII)
 _ANSWER_S = 10.0
+_ENDING_S = 10.0
+"""Longest that processes of an ended cluster may keep its folder alive."""
 _LONGEST = 24
 _RETRIES = 3
 """Times that a task is run again whose worker was killed."""
@@ -102,11 +105,22 @@ class Workers:
                 _join(ray, self.address, quiet)
             yield ray
         finally:
-            ray.shutdown()
-            if own is not None:
-                shutil.rmtree(own, ignore_errors=True)
-            if token:
-                os.environ.pop(token, None)
+            try:
+                ray.shutdown()
+            finally:
+                if own is not None:
+                    _removed(own)
+                if token:
+                    os.environ.pop(token, None)
+
+
+def _removed(folder: Path) -> None:
+    """Removes a folder in which processes that are being ended may still write for a moment."""
+    deadline = time.monotonic() + _ENDING_S
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache
