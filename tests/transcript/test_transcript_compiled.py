@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch._subclasses import FakeTensorMode
 
 from transcript.bench import Bench
+from weighbridge.mechanisms.transcript.draws import Points
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
 pytestmark = [
@@ -29,6 +32,21 @@ def test_the_same_with_and_without_recording_and_again_in_replay(tmp_path: Path,
     transcript = Transcript.open(bench.run, None)
     assert transcript.reached == 24
     assert {step["seen"] for step in transcript.steps.values()} == {"forward"}
+
+
+def test_what_a_compiler_shuffles_is_not_the_programs() -> None:
+    """Inductor tries a shuffle of its own while it compiles, on tensors that hold nothing."""
+    met: list[str] = []
+    points = Points(met.append)
+    points.install()
+    try:
+        with FakeTensorMode():
+            torch.randperm(4)
+        assert not met
+        torch.randperm(4)
+        assert met == ["torch.randperm"]
+    finally:
+        points.remove()
 
 
 def test_in_a_loop_over_ours_too(tmp_path: Path) -> None:
