@@ -302,6 +302,21 @@ def test_a_bomb_of_short_lived_processes_meets_the_kernel(out: Path) -> None:
     assert result.exceeded == "it had more than 60 threads" and result.wall_seconds < 10
 
 
+def test_no_setting_of_the_kernel_can_be_written(out: Path) -> None:
+    """As root's own number outside, the inner user would otherwise pass for root below /proc/sys."""
+    program = """
+import os
+for path in ("/proc/sys/vm/swappiness", "/proc/sys/kernel/printk_ratelimit_burst", "/proc/sysrq-trigger"):
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+        print("writable", path)
+    except OSError as error:
+        print(error.strerror)
+"""
+    found = isolated(program, out)
+    assert found.returncode == 0 and "writable" not in found.output, found.output
+
+
 @pytest.mark.skipif(not CAGED, reason="no control group can be made here")
 def test_its_control_group_is_gone_when_it_ends(out: Path) -> None:
     before = [sorted(parent.glob("weighbridge-cage-*")) for parent, _ in _parents()]

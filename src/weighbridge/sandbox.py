@@ -321,7 +321,8 @@ def _arguments(sandbox: Sandbox) -> tuple[list[str], list[str]]:
     limits = [*arguments, f"--cpu={processor_seconds}", program]
     arguments = ["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--as-pid-1"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
-    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    # The kernel's settings below /proc/sys ask for root's number alone: the inner user has it outside, if root began.
+    arguments += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
     for place in ("/dev/shm", "/tmp"):  # noqa: S108
         arguments += ["--size", str(sandbox.scratch_bytes), "--tmpfs", place]
     arguments += ["--remount-ro", "/dev"]  # a tmpfs too, of half the machine's memory

@@ -10,7 +10,7 @@ import pytest
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.plans import segments_of
-from weighbridge.mechanisms.transcript.replay import replay
+from weighbridge.mechanisms.transcript.replay import _apart, replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import compare_replay
@@ -92,3 +92,13 @@ def test_a_program_that_leaves_its_loop_can_be_replayed_as_far_as_it_went(world:
     with without_sandbox(world), replay(transcript, legs=[Leg(0, 7)], digests=[5], count_flop=True) as outcome:
         findings = compare_replay(transcript, outcome)
     assert check(findings, "replay").outcome is Outcome.PASS
+
+
+def test_no_stretch_sees_the_anchor_of_another() -> None:
+    """What is to come could be looked up there: each stretch has a sandbox of its own, but those that meet."""
+    legs = [Leg(0, 5), Leg(5, 9, "a"), Leg(12, 15, "b"), Leg(20, 30, "c"), Leg(30, 40, "d")]
+    assert _apart(legs) == [
+        (Leg(0, 5), Leg(5, 9)),
+        (Leg(12, 15, "b"),),
+        (Leg(20, 30, "c"), Leg(30, 40)),
+    ]

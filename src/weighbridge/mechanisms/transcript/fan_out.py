@@ -16,11 +16,11 @@ from typing import Any
 from weighbridge.errors import EvidenceError, InputError, MissingToolError, WeighbridgeError
 from weighbridge.evidence.files import read_plain
 from weighbridge.evidence.trust import TrustRoots
-from weighbridge.mechanisms.transcript.replay import Replay, ReplayedState, replay
+from weighbridge.mechanisms.transcript.replay import Replay, replay
+from weighbridge.mechanisms.transcript.replay_outcome import join_replays
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.workers import Workers
-from weighbridge.sandbox import IsolatedResult
 
 __all__ = ["replay_on"]
 
@@ -136,27 +136,4 @@ def _joined(parts: Sequence[_Part], out: Path) -> Replay:
             kind, words = part.error
             raise _ERRORS[kind](words)
     replays = [part.replay for part in parts if part.replay is not None]
-    states: list[tuple[ReplayedState, ...]] = []
-    for one in replays:
-        walked = one.states[0]
-        if states and states[-1][-1].step == walked[0].step:
-            walked = (replace(walked[0], digest=None), *walked[1:])
-        states.append(walked)
-    first, results = replays[0], [one.result for one in replays]
-    return Replay(
-        states=tuple(states),
-        steps={step: event for one in replays for step, event in one.steps.items()},
-        flop_per_step=first.flop_per_step,
-        startup_cpu_s=sum(one.startup_cpu_s for one in replays),
-        result=IsolatedResult(
-            returncode=max(result.returncode for result in results),
-            output="\n".join(result.output for result in results)[-20_000:],
-            cpu_seconds=sum(result.cpu_seconds for result in results),
-            wall_seconds=sum(result.wall_seconds for result in results),
-            timed_out=any(result.timed_out for result in results),
-        ),
-        folder=out,
-        threads=next((one.threads for one in replays if one.threads != first.threads), first.threads),
-        ends=tuple(end for one in replays for end in one.ends),
-        overstated_s=max(one.overstated_s for one in replays),
-    )
+    return join_replays(replays, out)

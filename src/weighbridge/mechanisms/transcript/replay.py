@@ -13,8 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,13 @@ from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
 from weighbridge.mechanisms.transcript.anchor_delta import is_delta, unpacked
-from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.data_files import DataFiles
 from weighbridge.mechanisms.transcript.masked_data import masked_binds, opened_data
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
+from weighbridge.mechanisms.transcript.replay_outcome import Replay, ReplayedState, gather_states, join_replays
 from weighbridge.mechanisms.transcript.replay_plan import Leg, Probe, ReplayPlan
 from weighbridge.mechanisms.transcript.replay_program import program_command, program_environment
 from weighbridge.mechanisms.transcript.rollouts import FOLDER, kept_folder
-from weighbridge.mechanisms.transcript.state import TrainingState
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.walked import told_of_walked
 from weighbridge.mechanisms.transcript.witness import Witness, most_overstated
@@ -57,71 +55,6 @@ _LONGEST_S = 7 * 86_400.0
 _SLOWER = 4.0
 """Times as long as recorded that a replay may take from the program's beginning."""
 _MAKE_AGAIN = "its data was an array in memory, and no file of it can be shown: give start the paths of .npy files"
-
-
-@dataclass(frozen=True)
-class ReplayedState:
-    """The program at the start of one step: the digest, if the plan asked, and its CPU time so far."""
-
-    step: int
-    digest: str | None
-    cpu_ns: int
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What a replayed program wrote out. Its own words: compare them, never trust them.
-
-    Attributes:
-        states: per leg, the states passed through, in order.
-        steps: what each step did, by step.
-        flop_per_step: FLOP of one step by PyTorch's counter, if asked and possible.
-        startup_cpu_s: CPU seconds before the first step, by the program's own count.
-        result: how the process ended.
-        folder: where captured states lie, until the context closes.
-        threads: threads that PyTorch used.
-        ends: steps at which a leg ends: their whole states were written out.
-        overstated_s: CPU seconds by which the program overstated some stretch beyond what was seen from outside.
-        sure_until: the last step of what was trained from the run's beginning, where the program walked on from there
-            without training (:mod:`.ghost`): what differs later may be honest. None if it did not.
-        probes: losses of each probe's lists of rows, by the probe's step.
-    """
-
-    states: tuple[tuple[ReplayedState, ...], ...]
-    steps: Mapping[int, Mapping[str, Any]]
-    flop_per_step: float | None
-    startup_cpu_s: float
-    result: IsolatedResult
-    folder: Path
-    threads: int
-    ends: tuple[int, ...]
-    overstated_s: float
-    sure_until: int | None = None
-    probes: Mapping[int, Sequence[Sequence[str]]] = field(default_factory=dict)
-
-    def captured(self, step: int) -> TrainingState:
-        """Reads the state captured at ``step``.
-
-        Raises:
-            EvidenceError: what the program wrote there is no state.
-        """
-        state = read_anchor(self.folder / f"state-{step:07d}.safetensors")
-        if state.plain["step"] != step:
-            raise EvidenceError(f"says step {state.plain['step']}, not {step}", where="replayed state")
-        return state
-
-    @property
-    def digests(self) -> dict[int, str]:
-        """Digests by step."""
-        return {s.step: s.digest for leg in self.states for s in leg if s.digest is not None}
-
-    @property
-    def step_cpu_s(self) -> list[float]:
-        """CPU seconds of each step replayed, what replay itself wrote out included, in order.
-
-        The program's own count; :attr:`overstated_s` says whether what was seen from outside allows it.
-        """
-        return [(after.cpu_ns - before.cpu_ns) / 1e9 for leg in self.states for before, after in pairwise(leg)]
 
 
 @contextmanager
@@ -171,9 +104,81 @@ def replay(
         InputError: the data is not there, or the parent was not given.
     """
     walked = tuple(legs)
-    ends = tuple(leg.until for leg in walked)
-    captured = frozenset(captures) | frozenset(ends)
+    captured = frozenset(captures) | frozenset(leg.until for leg in walked)
     wanted = frozenset(digests)
+    parts = _apart(walked) if not probes else [walked]
+    shared: dict[str, Any] = {
+        "data": data,
+        "parent": parent,
+        "without_data": without_data,
+        "only_rows": only_rows,
+        "core": core,
+        "threads": threads,
+        "variables": variables,
+        "seconds": seconds,
+        "scratch": scratch,
+        "observer": observer,
+        "seed": seed,
+        "probes": probes,
+    }
+    folder = Path(tempfile.mkdtemp(prefix="weighbridge-replays-", dir=scratch))
+    try:
+        outcomes = []
+        for number, part in enumerate(parts):
+            with _replay_in_one(
+                transcript,
+                walked=part,
+                captured=frozenset(step for step in captured if part[0].start <= step <= part[-1].until),
+                wanted=frozenset(step for step in wanted if part[0].start <= step <= part[-1].until),
+                count_flop=count_flop and number == 0,
+                **shared,
+            ) as outcome:
+                gather_states(outcome.folder, folder)
+                outcomes.append(outcome)
+        joined = dataclasses.replace(outcomes[0], folder=folder)
+        if len(outcomes) > 1:
+            joined = join_replays(outcomes, folder)
+        yield dataclasses.replace(joined, sure_until=sure_until(walked)) if walks(transcript, walked) else joined
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _apart(legs: Sequence[Leg]) -> list[tuple[Leg, ...]]:
+    """Returns the legs by sandbox: none sees a later stretch's anchor, where a program could look up what is to come.
+
+    Legs that meet are walked through by one process, and only the first of them needs its anchor.
+    """
+    parts: list[list[Leg]] = []
+    for leg in legs:
+        if parts and parts[-1][-1].until == leg.start:
+            parts[-1].append(dataclasses.replace(leg, anchor=None))
+        else:
+            parts.append([leg])
+    return [tuple(part) for part in parts]
+
+
+@contextmanager
+def _replay_in_one(
+    transcript: Transcript,
+    *,
+    walked: tuple[Leg, ...],
+    captured: frozenset[int],
+    wanted: frozenset[int],
+    data: Path | None,
+    parent: Path | None,
+    without_data: bool,
+    only_rows: Sequence[int] | None,
+    count_flop: bool,
+    core: int | None,
+    threads: int | None,
+    variables: Mapping[str, str] | None,
+    seconds: float,
+    scratch: Path | None,
+    observer: Callable[[int], None] | None,
+    seed: bytes | None,
+    probes: Sequence[Probe],
+) -> Iterator[Replay]:
+    """Replays legs in one sandbox; as :func:`replay`."""
     contents = transcript.contents
     shown_states = {leg.anchor: leg for leg in (*walked, *(Leg(p.step, p.step, p.anchor) for p in probes))}
     anchors = [*_anchors(transcript, list(shown_states.values())), *_parent_bind(contents.get("parent"), parent)]
@@ -257,8 +262,7 @@ def replay(
         )
         witness.close(result.cpu_seconds)
         mend = _MAKE_AGAIN if not shown and not transcript.observed else None
-        outcome = read_outcome(out, result, walked, wanted, witness, probes=probes, mend=mend)
-        yield dataclasses.replace(outcome, sure_until=sure_until(walked)) if walks(transcript, walked) else outcome
+        yield read_outcome(out, result, walked, wanted, witness, probes=probes, mend=mend)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -291,7 +291,8 @@ class _Verifier:
             with self._replayed(legs, parent) as outcome:
                 if self._spread:
                     self._account.charge("replay", outcome.result.cpu_seconds)
-                self._findings += self._compare(outcome, legs, parent, every)
+                walked = legs if self._spread else plan_segments(self._transcript, legs).legs
+                self._findings += self._compare(outcome, legs, walked, parent, every)
                 self._counted = outcome.flop_per_step or None
                 if self._transcript.observed and self._counts_flop:
                     request = self._request
@@ -350,7 +351,12 @@ class _Verifier:
         )
 
     def _compare(
-        self, outcome: Replay, walked: Sequence[Leg], parent: Path | None, every: Sequence[Leg]
+        self,
+        outcome: Replay,
+        drawn: Sequence[Leg],
+        walked: Sequence[Leg],
+        parent: Path | None,
+        every: Sequence[Leg],
     ) -> list[Finding]:
         """Compares bit for bit; within a tolerance only where arithmetic differs and the verifier measured it."""
         transcript, request = self._transcript, self._request
@@ -365,7 +371,7 @@ class _Verifier:
             calibration = calibrate(
                 transcript,
                 every,
-                walked,
+                drawn,
                 threads=outcome.threads,
                 seed=request.seed,
                 evidence=request.calibrate,
