@@ -31,6 +31,7 @@ from weighbridge.mechanisms.transcript.fan_out import replay_on
 from weighbridge.mechanisms.transcript.given_rows import check_given_rows
 from weighbridge.mechanisms.transcript.initial_weights import check_initial_weights
 from weighbridge.mechanisms.transcript.light import LightCheck, LightChecks, light_checks
+from weighbridge.mechanisms.transcript.light_costs import LIGHT_SHARE, reading_cost, sweep_cost
 from weighbridge.mechanisms.transcript.merging import group_of
 from weighbridge.mechanisms.transcript.movement import check_movement
 from weighbridge.mechanisms.transcript.parents import parent_anchor
@@ -247,12 +248,31 @@ class _Verifier:
 
     def _light(self, every: Sequence[Leg], parent: Path | None) -> LightChecks:
         request = self._request
-        checks: list[LightCheck] = [check_initial_weights, check_movement, check_traces]
-        if request.sweep > 0 and (request.segments is not None or request.budget is not None):
+        checks: list[LightCheck] = [check_initial_weights, check_traces]
+        if self._affords("movement", lambda: reading_cost(self._transcript, every)):
+            checks.append(check_movement)
+        drawn = request.segments is not None or request.budget is not None
+        if (
+            request.sweep > 0
+            and drawn
+            and self._affords("sweep", lambda: sweep_cost(self._transcript, every, self._account, share=request.sweep))
+        ):
             self._tell("sweeping over all segments with forward passes …")
             terms = Terms(share=request.sweep, seed=request.seed, data=request.data, parent=parent, core=request.core)
             checks.append(Sweep(terms))
         return light_checks(self._transcript, every, checks=checks)
+
+    def _affords(self, check: str, cost: Callable[[], float]) -> bool:
+        """Returns whether a cheap check leaves the draw most of a budgeted share; says so where it does not."""
+        budget = self._request.budget
+        if not isinstance(budget, Budget) or budget.share is None:
+            return True
+        left, needed = budget.share * self._account.run_cpu_s - self._account.spent_cpu_s, cost()
+        if needed <= left * LIGHT_SHARE:
+            return True
+        reason = f"left out: it would take about {needed:.3g} CPU seconds of the {max(left, 0.0):.3g} that the budget"
+        self._note(check, Outcome.INCONCLUSIVE, f"{reason} leaves; say what to replay in steps or segments to have it")
+        return False
 
     def _draw(self, every: Sequence[Leg], suspicion: Mapping[int, float]) -> Selection:
         request = self._request

@@ -5,6 +5,7 @@ when it ends. On a cluster that exists already, every node must see the run's fo
 this very package, and bubblewrap.
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -12,6 +13,7 @@ import re
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +105,8 @@ class Workers:
                 ray.init(num_cpus=self.count, include_dashboard=False, _temp_dir=str(own), **quiet)
             else:
                 _join(ray, self.address, quiet)
-            yield ray
+            with contextlib.redirect_stdout(sys.stderr):  # what Ray says of its workers is no part of the result
+                yield ray
         finally:
             try:
                 ray.shutdown()
