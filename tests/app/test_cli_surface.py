@@ -120,7 +120,7 @@ EXPECTED = {
     "weighbridge transcript answer": "RUN --questions --roots --wait --data --json",
     "weighbridge transcript bisect": "RUN --roots --steps --questions --wait --data --json",
     "weighbridge transcript verify": "RUN --roots --log --segments --budget --seed --data --parent --core "
-    "--from-the-beginning --workers --threads --calibrate --sweep --sealed --pad-seconds --json",
+    "--from-the-beginning --workers --threads --calibrate --sweep --chips --chip-flops --sealed --pad-seconds --json",
 }
 
 
