@@ -112,7 +112,9 @@ def test_a_killed_run_resumes_at_its_newest_anchor(world: World) -> None:
     resumed = project.train(resume=killed.run)
     assert resumed.status == 0, resumed.errors
     transcript = resumed.open()
-    assert transcript.segments[1].events[0].data["step"] == 12
+    # The file of step 12 may not have come to the disk before the kill: then the one before is the newest.
+    newest = max(int(path.stem[-7:]) for path in (killed.run / "anchors").glob("plan-0000-*.safetensors"))
+    assert transcript.segments[1].events[0].data["step"] == newest in (6, 12)
     assert {f.outcome for f in read(transcript).values()} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
     assert not [f for f in read(transcript).values() if f.outcome is Outcome.FAIL]
     assert replayed(resumed, [Leg(0, 20)]).outcome is Outcome.PASS

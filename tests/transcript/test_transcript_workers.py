@@ -128,19 +128,25 @@ def test_a_forged_joint_is_found_in_the_same_words(world: World, short: Path) ->
 def test_an_interrupt_leaves_nothing_behind(twofold: Ended, short: Path) -> None:
     roots = twofold.project.world.roots_folder
     command = [sys.executable, "-m", "weighbridge", "transcript", "verify", str(twofold.run), "--roots", str(roots)]
-    verifier = subprocess.Popen([*command, "--workers", "local:1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 250
+    # On a fast machine a verification may be over when the interrupt comes: then once more.
+    while (status := _interrupted([*command, "--workers", "local:1"], deadline)) == 0 and time.monotonic() < deadline:
+        pass
+    assert status != 0
+    while processes(str(short)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _interrupted(command: list[str], deadline: float) -> int:
+    """Interrupts a verification while a worker's sandbox is at work, and returns its exit status."""
+    verifier = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while time.monotonic() < deadline and verifier.poll() is None:
         at_work = processes("bwrap")
         if any(b"ray::" in Path(f"/proc/{parent_of(pid)}/cmdline").read_bytes() for pid in at_work):
             break
-        time.sleep(0.05)
+        time.sleep(0.01)
     verifier.send_signal(signal.SIGINT)
-    assert verifier.wait(timeout=150) != 0
-    assert verifier.stderr is not None
-    verifier.stderr.close()
-    while processes(str(short)) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    return verifier.wait(timeout=150)
 
 
 def test_words_for_workers() -> None:
