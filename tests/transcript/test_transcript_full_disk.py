@@ -85,12 +85,16 @@ def test_strict_ends_the_training_with_it(world: World, case: str) -> None:
 
 
 def test_a_word_that_cannot_be_said_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
     class Full(io.StringIO):
         def write(self, text: str) -> int:
+            tried.append(text)
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sys, "stderr", Full())
     tell("anything")
+    assert tried == ["weighbridge: anything"]
 
 
 @real

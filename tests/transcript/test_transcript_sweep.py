@@ -19,13 +19,16 @@ from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.declared_flop import check_declared_flop
 from weighbridge.mechanisms.transcript.initial_weights import check_initial_weights
 from weighbridge.mechanisms.transcript.light import LightChecks, light_checks
+from weighbridge.mechanisms.transcript.light_costs import reading_cost, sweep_cost
 from weighbridge.mechanisms.transcript.movement import check_movement
 from weighbridge.mechanisms.transcript.plans import segments_of
 from weighbridge.mechanisms.transcript.replay import replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
+from weighbridge.mechanisms.transcript.spending import Account, Budget
 from weighbridge.mechanisms.transcript.sweep import Sweep, Terms, plan_sweep
 from weighbridge.mechanisms.transcript.traces import check_traces
 from weighbridge.mechanisms.transcript.transcript import Transcript
+from weighbridge.mechanisms.transcript.verification import Request, verify_run
 
 from .world import Ended, World, copied, rewrite, without_sandbox
 
@@ -211,8 +214,30 @@ def test_the_command_holds_them_when_chips_are_named(eager: Ended) -> None:
     findings = json.loads(verify("--chips", "1", "--chip-flops", "1e12").stdout)["findings"]
     (found,) = [f for f in findings if f["check"] == "transcript.chip-hours"]
     assert found["outcome"] == "pass" and 0 < found["figure"] < 1 and found["hidden_flop"] > 0
-    for options in (["--chips", "1"], ["--chip-flops", "1e12"], ["--chips", "0", "--chip-flops", "1e12"]):
+    both = ["--chips", "1", "--chip-flops", "1e12"]
+    wrong = [["--chips", "0", "--chip-flops", "1e12"], [*both, "--sealed", "--seed", "00" * 32]]
+    for options in (["--chips", "1"], ["--chip-flops", "1e12"], *wrong):
         assert isinstance(verify(*options).exception, InputError)
+
+
+def test_a_share_leaves_out_cheap_checks_that_it_cannot_pay(eager: Ended) -> None:
+    transcript = eager.open()
+    every, account = segments_of(transcript), Account.of(transcript)
+    assert reading_cost(transcript, every) > 0 == reading_cost(transcript, every[:1])
+    # Twelve rows of each of five stretches, at both of its ends, where a forward pass is a third of a step.
+    least = 2 / 3 * 12 * len(every) / 16 * account.step_cpu_s
+    assert sweep_cost(transcript, every, account, share=0.0) == pytest.approx(least)
+    whole = sweep_cost(transcript, every, account, share=1.0)
+    assert whole == pytest.approx(2 / 3 * account.run_cpu_s)
+
+    def checks(budget: Budget) -> dict[str, str]:
+        with without_sandbox(eager.project.world):
+            made = verify_run(eager.run, Request(seed=bytes(32), budget=budget))
+        return {f.check: f.reason for f in made.findings}
+
+    poor = checks(Budget(share=0.01))
+    assert "left out" in poor["transcript.movement"] and "left out" in poor["transcript.sweep"]
+    assert not any("left out: it would" in reason for reason in checks(Budget(steps=1)).values())
 
 
 class _Declares:

@@ -115,6 +115,12 @@ def verify(
         raise InputError("pads the sealed room's answer only", where="--pad-seconds", mend="add --sealed")
     if sealed and seed is None and (segments is not None or budget is not None):
         raise InputError("is needed: the sealed record names none", where="--seed", mend="name 32 bytes, hexadecimal")
+    held = _chips(chips, chip_flops)
+    if held is not None and (sealed or is_merged(run)):
+        kind = (
+            "the sealed room's record has no figure of it" if sealed else "they are held for runs of one process only"
+        )
+        raise InputError(f"cannot be asked here: {kind}", where="--chips", mend="leave --chips and --chip-flops out")
     drawn_by = _seed(seed)
     limit = Budget.parse(budget) if budget is not None else None
     if sealed:
@@ -150,7 +156,7 @@ def verify(
         threads=threads,
         calibrate=calibrate,
         sweep=sweep,
-        chips=_chips(chips, chip_flops),
+        chips=held,
     )
     verification = (verify_group if is_merged(run) else verify_run)(run, request, tell=_tell)
     if as_json:

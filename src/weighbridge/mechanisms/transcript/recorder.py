@@ -251,8 +251,8 @@ class Recorder:
         atexit.unregister(self.finish)
         try:
             self._guarded(lambda: self._close_segment(iteration))
-            if self._state == "open":
-                self._report(left_inside=iteration is not None and iteration.weights_changed)
+            left_inside = iteration is not None and iteration.weights_changed
+            self._guarded(lambda: self._report(left_inside=left_inside))  # its end's own cost is known only now
         finally:
             self._state = "closed"
             with contextlib.suppress(Exception):
