@@ -2,20 +2,24 @@
 
 Everything built between ``start`` and the loop is seen through PyTorch's registration hooks and the constructors of
 the base classes. Weak references only: what the program drops is not kept alive.
+
+What belongs to no module is found under the optimizers, or where gradients are first taken (:mod:`.free_tensors`).
 """
 
 import functools
+import gc
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.nn.parameter import is_lazy
 from torch.optim import lr_scheduler
 
 from weighbridge.errors import InputError
+from weighbridge.mechanisms.transcript.free_tensors import FreeTensors
 from weighbridge.mechanisms.transcript.state import Subjects
 
 __all__ = ["Discovery"]
@@ -31,7 +35,11 @@ _SCHEDULERS = (
 
 
 class Discovery:
-    """Notes objects as they are built; :meth:`close` names them and stops looking."""
+    """Notes objects as they are built; :meth:`close` names them and stops looking.
+
+    Attributes:
+        follows: what holds the tensors of a program that has neither modules nor optimizers that train; else None.
+    """
 
     def __init__(self) -> None:
         self._modules: list[weakref.ref[nn.Module]] = []
@@ -40,6 +48,8 @@ class Discovery:
         self._built: list[weakref.ref[Any]] = []
         self._undo: list[Callable[[], None]] = []
         self._open = True
+        self._leaves: Sequence[Tensor] | None = None
+        self.follows: FreeTensors | None = None
         self._subjects: Subjects | None = None
         handles = [
             module_hooks.register_module_parameter_registration_hook(self._registered),
@@ -93,6 +103,18 @@ class Discovery:
                 self._note_built(instance)
 
     @property
+    def by_passes(self) -> bool:
+        """Whether a program's steps are told by backward passes alone, since no module is trained; known once closed.
+
+        Such a program has computed the next loss before its step is seen to end.
+        """
+        return self._subjects is not None and (self.follows is not None or set(self._subjects.modules) == {"free"})
+
+    def first_pass(self, leaves: Sequence[Tensor]) -> None:
+        """Notes what the first backward pass takes gradients for, in a program that has come to it."""
+        self._leaves = leaves
+
+    @property
     def has_optimizer(self) -> bool:
         """Whether an optimizer was built that is still alive."""
         return any(isinstance(ref(), torch.optim.Optimizer) for ref in self._built)
@@ -109,29 +131,72 @@ class Discovery:
         Asked again, it returns the same.
 
         Raises:
-            InputError: no model was built since ``start``, or what was built cannot be recorded.
+            InputError: nothing was built since ``start`` that could be trained, or what was built cannot be recorded.
         """
         if self._subjects is not None:
             return self._subjects
         self.stop()
         alive = [module for ref in self._modules if (module := ref()) is not None]
         inner = {id(child) for module in alive for child in module.modules() if child is not module}
-        roots = [module for module in alive if id(module) not in inner and _holds_tensors(module)]
-        if not any(True for module in roots for _ in module.parameters()):
+        modules = _named("model", [module for module in alive if id(module) not in inner and _holds_tensors(module)])
+        built = [instance for ref in self._built if (instance := ref()) is not None]
+        optimizers = _named("optimizer", [i for i in built if isinstance(i, torch.optim.Optimizer)])
+        others = [i for i in built if not isinstance(i, torch.optim.Optimizer)]
+        free = self._free(Subjects(modules=modules, optimizers=optimizers))
+        if free:
+            modules["free"] = holder = FreeTensors(free)
+            if not optimizers:
+                self.follows = holder
+        if not any(True for module in modules.values() for _ in module.parameters()):
+            raise self._nothing()
+        subjects = Subjects(modules=modules, optimizers=optimizers, plain=_named("schedule", others))
+        _check(subjects)
+        self._subjects, self._leaves = subjects, None
+        return subjects
+
+    def _free(self, subjects: Subjects) -> list[Tensor]:
+        """Returns what is trained and belongs to no module.
+
+        Raises:
+            InputError: some of it belongs to a module that was built before anybody looked.
+        """
+        recorded = {id(tensor) for _, tensor in subjects.parameters()}
+        if subjects.optimizers:
+            free, where = subjects.strangers(), " and ".join(subjects.optimizers)
+        elif any(id(leaf) in recorded for leaf in self._leaves or ()):
+            return []
+        else:
+            free, where = list(self._leaves or ()), "the first backward pass"
+        if free and _owned(free):
             raise InputError(
+                f"trains {len(free)} tensors that belong to no model built since start",
+                where=where,
+                mend=_BUILD_AFTER,
+            )
+        return free
+
+    def _nothing(self) -> InputError:
+        if self._leaves is None:
+            return InputError(
                 "no model was built between start and the loop", where="weighbridge.start", mend=_BUILD_AFTER
             )
-        built = [instance for ref in self._built if (instance := ref()) is not None]
-        optimizers = [i for i in built if isinstance(i, torch.optim.Optimizer)]
-        others = [i for i in built if not isinstance(i, torch.optim.Optimizer)]
-        subjects = Subjects(
-            modules=_named("model", roots),
-            optimizers=_named("optimizer", optimizers),
-            plain=_named("schedule", others),
+        return InputError(
+            "takes gradients, and for nothing that lasts: no module, no tensor under an optimizer, no tensor of its own"
+            " was found",
+            where="the first backward pass",
+            mend="keep what is trained in tensors that require gradients, better in a torch.nn.Module",
         )
-        _check(subjects)
-        self._subjects = subjects
-        return subjects
+
+
+def _owned(tensors: Iterable[Tensor]) -> bool:
+    """Returns whether a tensor is a module's parameter: that of one built before, and so seen by nobody."""
+    wanted = {id(tensor) for tensor in tensors}
+    return any(
+        id(parameter) in wanted
+        for module in gc.get_objects()
+        if issubclass(type(module), nn.Module) and not isinstance(module, FreeTensors)
+        for parameter in vars(module).get("_parameters", {}).values()
+    )
 
 
 def _holds_tensors(module: nn.Module) -> bool:
@@ -147,9 +212,3 @@ def _check(subjects: Subjects) -> None:
     for name, tensor in tensors.items():
         if is_lazy(tensor):
             raise InputError("has no shape yet", where=name, mend="run a lazy module once between start and the loop")
-    if strangers := subjects.strangers():
-        raise InputError(
-            f"update {strangers} tensors that belong to no model built since start",
-            where=" and ".join(subjects.optimizers),
-            mend=_BUILD_AFTER,
-        )

@@ -135,7 +135,14 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "parent": _parent,
             **_WHERE,
         },
-        {"salt": _digest, "startup_until": _natural, "packages": _packages, "system_random": _natural, "group": _group},
+        {
+            "by_passes": lambda value: value is True,
+            "salt": _digest,
+            "startup_until": _natural,
+            "packages": _packages,
+            "system_random": _natural,
+            "group": _group,
+        },
     ),
     "step": (
         {
@@ -152,6 +159,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "hyperparameters": _groups,
             "draws": _all(_drawn),
             "rollouts": _all(_rollout),
+            "unwatched": _natural,
             "group": _group,
         },
     ),

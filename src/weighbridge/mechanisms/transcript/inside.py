@@ -182,7 +182,7 @@ class InsideRecording:
         if self._recording is not None:
             self._recording.close(well=well)
             if not began and self._fault is None:
-                _say("NOTHING WAS RECORDED: no PyTorch module was trained after the recording began")
+                _say(f"NOTHING WAS RECORDED: after the recording began, {self._observer.saw}")
 
     def _at_exit(self) -> None:
         self.finish(well=not hasattr(sys, "last_value"))  # set where an exception ended the program

@@ -111,8 +111,10 @@ def segment_paths(folder: Path) -> list[Path]:
     """
     paths = sorted(folder.glob("journal-*.jsonl"))
     expected = [folder / f"journal-{index:04d}.jsonl" for index in range(len(paths))]
-    if not paths or paths != expected:
-        raise EvidenceError("has no journal, or one of its segments is missing", where=folder)
+    if not paths:
+        raise EvidenceError("has no journal: nothing was recorded, or it was taken away", where=folder)
+    if paths != expected:
+        raise EvidenceError("one of its segments is missing", where=folder)
     return paths
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from weighbridge.errors import WeighbridgeError
 from weighbridge.mechanisms.transcript.asked_seeds import AskedSeeds, count_system_random
 from weighbridge.mechanisms.transcript.spawning import (
     Orders,
@@ -27,7 +28,7 @@ from weighbridge.mechanisms.transcript.spawning import (
     noted_generators,
     restore_generators,
 )
-from weighbridge.mechanisms.transcript.watched import WATCHED, Program, Watch, is_bound
+from weighbridge.mechanisms.transcript.watched import WATCHED, Program, RecordingStoppedError, Watch, is_bound
 
 if TYPE_CHECKING:
     from weighbridge.mechanisms.transcript.observed import ObservedRecording
@@ -40,12 +41,12 @@ ONLY_SEEDS = "WEIGHBRIDGE_ONLY_SEEDS"
 """Names a run's seed (hex), from which every seed that is asked for follows, in a program that is not recorded."""
 SPAWNED = "WEIGHBRIDGE_REPLAY_SPAWNED"
 """Folder of the plans of ranks that the program starts itself."""
-_NOTHING_CAUGHT = 3
+_NOT_ALL_CAUGHT = 3
 _REFUSED = 2
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the program; ends as it does, but with 3 where a strict recording caught nothing."""
+    """Runs the program; ends as it does, but with 3 where a strict recording caught nothing, or not all."""
     module = arguments[0] == "-m"
     command = list(arguments[1:] if module else arguments)
     only = os.environ.pop(ONLY_SEEDS, None)
@@ -62,6 +63,9 @@ def main(arguments: Sequence[str]) -> None:
     except SystemExit as error:
         well = error.code in (None, 0)
         raise
+    except RecordingStoppedError as error:
+        print(f"weighbridge: {error}", file=sys.stderr)
+        sys.exit(_NOT_ALL_CAUGHT)
     finally:
         host.close(well=well)
 
@@ -219,7 +223,7 @@ class _Host:
             print(f"weighbridge: {error}", file=sys.stderr, flush=True)
             os._exit(_REFUSED)
         if self._settings["strict"]:
-            raise error
+            raise RecordingStoppedError(f"NOTHING IS RECORDED: {error}. The program ends too: strict was chosen")
         print(f"weighbridge: NOTHING IS RECORDED: {error}. The program goes on", file=sys.stderr)
 
     def close(self, *, well: bool) -> None:
@@ -245,10 +249,10 @@ class _Host:
                 file=sys.stderr,
             )
             return
-        why = "it trained no PyTorch module" if self._observer is not None else "it never imported PyTorch"
+        why = self._observer.saw if self._observer is not None else "it never imported PyTorch"
         print(f"weighbridge: NOTHING WAS RECORDED: in this process the program ran, and {why}", file=sys.stderr)
         if well and self._settings.get("strict"):
-            sys.exit(_NOTHING_CAUGHT)
+            sys.exit(_NOT_ALL_CAUGHT)
 
 
 def _aside(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -259,8 +263,6 @@ def _aside(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        from weighbridge.errors import WeighbridgeError
-
         try:
             words: dict[str, Any] = work()
         except WeighbridgeError as error:

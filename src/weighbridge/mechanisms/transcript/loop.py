@@ -3,7 +3,7 @@
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from blake3 import blake3
 from torch import Tensor, nn
 
 from weighbridge.mechanisms.transcript.encoding import canonical, framed
+from weighbridge.mechanisms.transcript.free_tensors import roots_of
 from weighbridge.mechanisms.transcript.state import (
     Subjects,
     TrainingState,
@@ -45,6 +46,8 @@ class Iteration:
         """Id of the module whose inputs are noted, where no model is called as a whole."""
         self.early: tuple[Any, ...] = ()
         """What a model was given when watching began with its call, whose own hook may still come."""
+        self.given: set[int] = set()
+        """Ids of what models were given that requires gradients: inputs, and not what is trained."""
         self.updates = 0
         self.updated: set[int] = set()
         self._updated_versions = self._versions
@@ -129,13 +132,25 @@ class LoopHooks:
     """Hooks on the models' inputs, the backward pass and the optimizers, for as long as the loop runs.
 
     They read and never write: no bit of the training changes.
+
+    Args:
+        subjects: what is recorded.
+        before_update: told that the first optimizer of a step is about to update.
+        after_update: told that an optimizer has updated.
+        before_pass: told what each backward pass begins from that does not lie in another.
     """
 
     def __init__(
-        self, subjects: Subjects, *, before_update: Callable[[], None], after_update: Callable[[], None]
+        self,
+        subjects: Subjects,
+        *,
+        before_update: Callable[[], None],
+        after_update: Callable[[], None],
+        before_pass: Callable[[tuple[Tensor, ...]], None] = lambda roots: None,
     ) -> None:
         self._subjects = subjects
-        self._before, self._after = before_update, after_update
+        self._before, self._after, self._before_pass = before_update, after_update, before_pass
+        self._passing = False
         self._undo: list[Callable[[], Any]] = []
         self.iteration: Iteration | None = None
         self._fresh = True
@@ -158,25 +173,35 @@ class LoopHooks:
         for optimizer in self._subjects.optimizers.values():
             self._undo.append(optimizer.register_step_pre_hook(self._pre_step).remove)
             self._undo.append(optimizer.register_step_post_hook(self._post_step).remove)
-        original = torch.autograd.backward
+        # Where optimizers train, gradients that are only asked for are a part of some loss (a penalty).
+        self._undo.append(self._watch_passes("backward", losses=True))
+        self._undo.append(self._watch_passes("grad", losses=not self._subjects.optimizers))
+
+    def _watch_passes(self, name: str, *, losses: bool) -> Callable[[], None]:
+        original = getattr(torch.autograd, name)
 
         @functools.wraps(original)
-        def noting(tensors: Any, *arguments: Any, **keywords: Any) -> None:
-            if isinstance(tensors, Iterator):
-                tensors = tuple(tensors)  # it can be read only once
-            if self.iteration is not None:
-                found = (tensors,) if isinstance(tensors, Tensor) else tensors
-                self.iteration.losses += [t.detach() for t in found if isinstance(t, Tensor)]
-            original(tensors, *arguments, **keywords)
+        def noting(*arguments: Any, **keywords: Any) -> Any:
+            if self.iteration is None or self._passing:
+                return original(*arguments, **keywords)
+            roots, arguments, keywords = roots_of(arguments, keywords)
+            self._before_pass(roots)
+            if losses:
+                self.iteration.losses += [root.detach() for root in roots]
+            self._passing = True
+            try:
+                return original(*arguments, **keywords)
+            finally:
+                self._passing = False
 
-        torch.autograd.backward = noting
+        setattr(torch.autograd, name, noting)
 
         def undo() -> None:
             # Somebody may have wrapped it again since: then ours stays below theirs and passes everything through.
-            if torch.autograd.backward is noting:
-                torch.autograd.backward = original
+            if getattr(torch.autograd, name) is noting:
+                setattr(torch.autograd, name, original)
 
-        self._undo.append(undo)
+        return undo
 
     def remove(self) -> None:
         """Removes the hooks."""
@@ -215,6 +240,9 @@ class LoopHooks:
 
     def _forward(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
         if self.iteration is not None and module.training:
+            for value in (*arguments, *keywords.values()):
+                if isinstance(value, Tensor) and value.requires_grad:
+                    self.iteration.given.add(id(value))
             early, self.iteration.early = self.iteration.early, ()
             now = (module, *arguments, *keywords.values())
             if early and len(early) == len(now) and all(one is other for one, other in zip(early, now, strict=True)):

@@ -10,10 +10,13 @@ Replay and resumption begin in the middle by walking the steps before as ghosts 
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.committing import signer_and_spool
 from weighbridge.mechanisms.transcript.discovery import Discovery
@@ -93,6 +96,7 @@ class ObservedRecording:
         if self._resumed is not None:
             committed, resumption = self._take_up(self._resumed)
         else:
+            self._discovery.close()  # what cannot be recorded leaves no folder behind
             group = Group.here(self._program.group)
             committed = (
                 self._prepared() if self._prepared is not None else commit_observed(self._program, self._watch, group)
@@ -127,6 +131,13 @@ class ObservedRecording:
             strict=self._watch.strict,
         )
         subjects = self._discovery.close()
+        if self._discovery.by_passes:
+            raise InputError(
+                "trains tensors of no module, so nothing tells where one of its steps ends before it computes the next",
+                where=folder,
+                field="--resume",
+                mend="record it from its beginning",
+            )
         same_beginning(folder, opening, capture(subjects, step=0, gradients=subjects.carried(())))
         if resumption.step:
             self._walk = Walk(subjects, hints_of(folder, until=resumption.step))
@@ -185,6 +196,20 @@ class ObservedRecording:
         """Whether the program has built an optimizer."""
         return self._discovery.has_optimizer
 
+    def first_pass(self, leaves: Sequence[Tensor]) -> None:
+        """Gradients are about to be taken for the first time."""
+        self._discovery.first_pass(leaves)
+
+    def follow(self, leaves: Sequence[Tensor]) -> None:
+        """Gradients are about to be taken, in a program whose steps are told by that alone."""
+        if self._recorder is not None:
+            self._recorder.follow(leaves)
+
+    @property
+    def by_passes(self) -> bool:
+        """Whether steps are told by backward passes alone."""
+        return self._discovery.by_passes
+
     @property
     def updated(self) -> bool:
         """Whether the step under way has changed the weights."""
@@ -233,6 +258,7 @@ class _Recorder(Recorder):
         self._late: list[weakref.ref[Any]] = []
         self._packages, self._system_random = packages, system_random
         self._drawn: list[dict[str, str]] = []
+        self._lost = 0
 
     def note_optimizer(self, optimizer: Any) -> None:
         """Notes an optimizer that was built after the first step: what it does is in no committed state."""
@@ -241,11 +267,33 @@ class _Recorder(Recorder):
         if any(optimizer is known() for known in self._late):
             return
         self._late.append(weakref.ref(optimizer))
-        print(
-            "weighbridge: PART OF THE TRAINING IS NOT RECORDED: an optimizer was built after the first step; its state,"
-            " and the model built for it, are in no committed state",
-            file=sys.stderr,
+        self._guarded(
+            lambda: self.miss(
+                "an optimizer was built after the first step; its state, and the model built for it, are in no"
+                " committed state",
+                1,
+            )
         )
+
+    def follow(self, leaves: Sequence[Tensor]) -> None:
+        """Takes up what the program made in the place of what it trained."""
+        if self._discovery.follows is not None:
+            self._guarded(lambda: self._follow(leaves))
+
+    def _follow(self, leaves: Sequence[Tensor]) -> None:
+        held, before = self._discovery.follows, self._lost
+        assert held is not None
+        moved = held.moved
+        self._lost = max(before, held.follow(leaves))
+        if self._lost > before:
+            words = "gradients are taken for tensors that no state holds, made while it trained"
+            self.miss(words, self._lost - before)
+        if held.moved and not moved:
+            self.miss(
+                "what is trained is made anew in each step, so what the last step makes of it will be in no state: keep"
+                " the tensors, and change them in place",
+                1,
+            )
 
     def met(self, point: str) -> None:
         """The program is about to draw what outlives a step."""
@@ -276,9 +324,6 @@ class _Recorder(Recorder):
     def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
         return _noted(self._group, self._subjects, iteration, state, begins=self._state == "new")
 
-    def _about_the_end(self) -> dict[str, Any]:
-        return {"unwatched": len(self._late) + self._subjects.strangers()}
-
     def _after_update(self) -> None:
         super()._after_update()
         # Batches are fetched ahead, by one step at most in the loaders known: from here on as they were.
@@ -302,6 +347,20 @@ class ObservedReplay(Replayer):
     def has_optimizer(self) -> bool:
         """Whether the program has built an optimizer."""
         return self._discovery.has_optimizer
+
+    def first_pass(self, leaves: Sequence[Tensor]) -> None:
+        """Gradients are about to be taken for the first time."""
+        self._discovery.first_pass(leaves)
+
+    def follow(self, leaves: Sequence[Tensor]) -> None:
+        """Gradients are about to be taken, in a program whose steps are told by that alone."""
+        if self._discovery.follows is not None:
+            self._discovery.follows.follow(leaves)
+
+    @property
+    def by_passes(self) -> bool:
+        """Whether steps are told by backward passes alone."""
+        return self._discovery.by_passes
 
     @classmethod
     def from_plan(cls, path: Path) -> "ObservedReplay":

@@ -5,15 +5,15 @@ optimizer is first told to step (whose closure may do all the work); there the s
 the state is at rest: the optimizer has stepped, and so has whatever comes after it in the loop (schedules, averages of
 weights). What happens inside an optimizer's step begins nothing.
 
-A program that updates its weights by hand is watched from its first backward pass on, and each call to train after a
-backward pass begins a step.
+A program that updates its weights by hand is watched from the first time on at which it takes gradients, and each call
+to train after a backward pass begins a step. If what it trains belongs to no module, each backward pass begins one.
 """
 
 import functools
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 
 from weighbridge.mechanisms.transcript.compiled import CompiledCalls
+from weighbridge.mechanisms.transcript.free_tensors import leaves_of, roots_of, transforming
 from weighbridge.mechanisms.transcript.loop import InputHook
 
 __all__ = ["Engine", "Observer"]
@@ -49,6 +50,16 @@ class Engine(Protocol):
     def note_entry(self, module: nn.Module, *, late: bool, given: Callable[[], tuple[Any, Any]]) -> None:
         """A module is called to train; if ``late``, hooks that are put on it now will not be called any more."""
 
+    def first_pass(self, leaves: Sequence[torch.Tensor]) -> None:
+        """Gradients are about to be taken for the first time, for these tensors."""
+
+    def follow(self, leaves: Sequence[torch.Tensor]) -> None:
+        """Gradients are about to be taken, in a program whose steps are told by that alone."""
+
+    @property
+    def by_passes(self) -> bool:
+        """Whether steps are told by backward passes alone, since no module is trained."""
+
     @property
     def has_optimizer(self) -> bool:
         """Whether the program has built an optimizer."""
@@ -74,11 +85,13 @@ class Observer:
         self._engine, self._failed = engine, failed
         self._place = os.getpid(), threading.get_ident()  # a forked worker holds a copy, and its steps are not ours
         self._state = "waiting"  # waiting, watching, over
+        self._transformed = False
         self._inside = False
         self._undo: list[Callable[[], None]] = [
             module_hooks.register_module_forward_pre_hook(self._called).remove,
             optimizer_hooks.register_optimizer_step_pre_hook(self._stepped).remove,
-            self._watch_backward(),
+            self._watch_passes("backward"),
+            self._watch_passes("grad"),
             CompiledCalls(self._called_compiled, ours=self._ours).stop,
         ]
 
@@ -87,32 +100,65 @@ class Observer:
         """Whether a first step was seen."""
         return self._state == "watching"
 
-    def _watch_backward(self) -> Callable[[], None]:
-        original = torch.autograd.backward
+    @property
+    def saw(self) -> str:
+        """What was seen of training, where no first step was."""
+        if self._transformed:
+            return (
+                "gradients were taken by torch.func alone, of tensors that it makes itself, and no module, optimizer or"
+                " tensor was seen that is trained"
+            )
+        return "no gradient was taken in it and no optimizer stepped, as far as PyTorch shows"
+
+    def _watch_passes(self, name: str) -> Callable[[], None]:
+        original = getattr(torch.autograd, name)
 
         @functools.wraps(original)
-        def noting(*arguments: Any, **keywords: Any) -> None:
-            if self._state == "waiting":
-                self._look(begins=True)
-                if self._state == "watching":  # what watches now has wrapped this, and must see this very pass
-                    torch.autograd.backward(*arguments, **keywords)
-                    return
-            original(*arguments, **keywords)
+        def noting(*arguments: Any, **keywords: Any) -> Any:
+            # Gradients that are only asked for may be anything, unless nothing else can train.
+            if not self.began and (name == "backward" or not self._engine.has_optimizer):
+                roots, arguments, keywords = roots_of(arguments, keywords)
+                if self._first_pass(roots):  # what watches now has wrapped this, and must see this very pass
+                    return getattr(torch.autograd, name)(*arguments, **keywords)
+            return original(*arguments, **keywords)
 
-        torch.autograd.backward = noting
+        return _put_in_place(name, noting, original)
 
-        def undo() -> None:
-            # Somebody may have wrapped it again since: then ours stays below theirs and passes everything through.
-            if torch.autograd.backward is noting:
-                torch.autograd.backward = original
+    def _first_pass(self, roots: Sequence[torch.Tensor]) -> bool:
+        here = self._state == "waiting" and not self._inside and (os.getpid(), threading.get_ident()) == self._place
+        self._transformed = self._transformed or (here and transforming())
+        if here and not transforming():
+            self._engine.first_pass(leaves_of(roots))
+            self._look(begins=True)
+        return here and self.began
 
-        return undo
+    def _follow_passes(self, name: str) -> Callable[[], None]:
+        """Has each pass begin a step. It is put above all that watches passes, since it comes before the step's."""
+        original = getattr(torch.autograd, name)
+        passing = False
+
+        @functools.wraps(original)
+        def following(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal passing
+            if passing or self._inside or (os.getpid(), threading.get_ident()) != self._place:
+                return original(*arguments, **keywords)
+            roots, arguments, keywords = roots_of(arguments, keywords)
+            passing = True
+            try:
+                if not self._engine.updating:
+                    self._engine.follow(leaves_of(roots))
+                    self._look(begins=False)
+                return original(*arguments, **keywords)
+            finally:
+                passing = False
+
+        return _put_in_place(name, following, original)
 
     def _called(self, module: nn.Module, arguments: Any, keywords: Any = None) -> None:
         if torch.compiler.is_compiling():  # a hook in what is traced would change it
             return
         if module.training and torch.is_grad_enabled() and not self._inside:
-            self._look(begins=self._engine.has_optimizer)
+            self._look(begins=self._engine.has_optimizer, called=True)
             if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
                 frame = sys._getframe(1)
                 self._engine.note_entry(
@@ -128,7 +174,7 @@ class Observer:
         if module is not None:
             self._called(module, arguments, keywords)
         elif torch.is_grad_enabled() and not self._inside:
-            self._look(begins=self._engine.has_optimizer)
+            self._look(begins=self._engine.has_optimizer, called=True)
             if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
                 self._engine.note_call(None, arguments, keywords)
 
@@ -137,18 +183,26 @@ class Observer:
         if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
             self._engine.note_optimizer(optimizer)
 
-    def _look(self, *, begins: bool) -> None:
-        """Ends a step and begins another if it is time; ``begins`` says whether the very first may begin here."""
+    def _look(self, *, begins: bool, called: bool = False) -> None:
+        """Ends a step and begins another if it is time.
+
+        Args:
+            begins: whether the very first may begin here.
+            called: whether this is the call of a module or of what is compiled.
+        """
         if self._inside or self._state == "over" or (os.getpid(), threading.get_ident()) != self._place:
             return
         self._inside = True  # whatever the engine does calls no step into being
         try:
             if self._state == "watching":
-                if self._engine.updated and not self._engine.updating:
+                if self._engine.updated and not self._engine.updating and not (called and self._engine.by_passes):
                     self._engine.end_step(None)
                     self._engine.begin_step()
             elif begins:
                 self._begin()
+        except Exception:  # the training was to end with the recording: nothing more is told
+            self.stop()
+            raise
         finally:
             self._inside = False
 
@@ -161,6 +215,8 @@ class Observer:
             return
         self._state = "watching"
         self._engine.begin_step()
+        if self._engine.by_passes:
+            self._undo += [self._follow_passes(name) for name in ("backward", "grad")]
 
     def close(self) -> None:
         """Ends the last step, if it changed the weights, and stops looking."""
@@ -173,6 +229,18 @@ class Observer:
         self._state = "over"
         while self._undo:
             self._undo.pop()()
+
+
+def _put_in_place(name: str, noting: Callable[..., Any], original: Callable[..., Any]) -> Callable[[], None]:
+    """Puts a function in the place of one of ``torch.autograd``'s, and returns what undoes it."""
+    setattr(torch.autograd, name, noting)
+
+    def undo() -> None:
+        # Somebody may have wrapped it again since: then ours stays below theirs and passes everything through.
+        if getattr(torch.autograd, name) is noting:
+            setattr(torch.autograd, name, original)
+
+    return undo
 
 
 def _keywords_of(frame: FrameType) -> Any:

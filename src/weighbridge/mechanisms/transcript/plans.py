@@ -39,8 +39,11 @@ def _within(legs: Sequence[Leg], steps: Iterable[int]) -> frozenset[int]:
 def _anchors(transcript: Transcript) -> dict[int, str]:
     """Returns the states at which replay can begin, by step: those whose files were handed over.
 
-    A program whose loop is its own walks there without training, if it can at all.
+    A program whose loop is its own walks there without training, if it can at all: not where its steps are told by its
+    backward passes, since the first of them would have been computed before the walk ends.
     """
+    if transcript.segments[0].events[0].data.get("by_passes"):
+        return {}
     found: dict[int, str] = {}
     for event in transcript.events:
         if event.type in ("segment", "anchor", "freeze"):

@@ -234,8 +234,8 @@ def _check_complete(transcript: Transcript) -> list[Finding]:
         how = "ends without its end" + (" inside a line" if last.torn else "")
     elif "left_inside_step" in last.events[-1].data:
         how = "ends inside a step, whose update is not recorded"
-    elif last.events[-1].data.get("unwatched"):
-        how = f"leaves {last.events[-1].data['unwatched']} optimizers or weights out that were built while it trained"
+    elif missed := max((int(event.data.get("unwatched", 0)) for event in transcript.events), default=0):
+        how = f"leaves {missed} optimizers or tensors out that the program trained and no recorded state holds"
     elif not last.events[-1].data["finished"]:
         return [
             transcript_finding(

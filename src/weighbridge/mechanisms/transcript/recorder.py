@@ -26,6 +26,7 @@ from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.costs import Costs, tell
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.encoding import digest_leaves
+from weighbridge.mechanisms.transcript.free_tensors import LeafWatch, leaves_of
 from weighbridge.mechanisms.transcript.handover import Handover
 from weighbridge.mechanisms.transcript.journal import Journal
 from weighbridge.mechanisms.transcript.leaves import LeafFile, leaf_path
@@ -33,6 +34,7 @@ from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters, restore
+from weighbridge.mechanisms.transcript.watched import RecordingStoppedError
 
 __all__ = ["Recorder"]
 
@@ -81,6 +83,8 @@ class Recorder:
         self._process = os.getpid()
         self._state = "new"  # new, open, failed, closed
         self._said_foreign = False
+        self._beside = LeafWatch()
+        self._unwatched = 0
 
     # --- the run, as the loop's driver tells it
 
@@ -91,7 +95,12 @@ class Recorder:
             InputError: nothing was built that could be recorded.
         """
         self._subjects = self._discovery.close()
-        self._hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=self._after_update)
+        self._hooks = LoopHooks(
+            self._subjects,
+            before_update=self._before_update,
+            after_update=self._after_update,
+            before_pass=self._look_beside,
+        )
         self._open_segment()
         self._state = "open"
         self._hooks.install()
@@ -147,10 +156,6 @@ class Recorder:
         """Returns what a rank says for its group, to be compared with the other ranks'."""
         return {}
 
-    def _about_the_end(self) -> dict[str, Any]:
-        """Returns what the last event says besides."""
-        return {}
-
     def _about_the_step(self, step: int) -> dict[str, Any]:
         """Returns what a step's event says besides."""
         return {}
@@ -168,11 +173,12 @@ class Recorder:
             work()
         except Exception as error:  # whatever it is: training goes on, unless the user wants it otherwise
             self._state = "failed"
-            words = f"RECORDING STOPPED after step {self.step}: {type(error).__name__}: {error}"
+            ours = isinstance(error, WeighbridgeError)
+            told = str(error) if ours else f"{type(error).__name__}: {error}"
+            words = f"RECORDING STOPPED after step {self.step}: {told}"
             if self._strict:
-                raise WeighbridgeError(
-                    f"{words}. The training stops too: strict was chosen", where=self.folder
-                ) from error
+                words = f"{words}. The training stops too: strict was chosen"
+                raise RecordingStoppedError(words, where=self.folder) from (None if ours else error)
             tell(f"{words}. The training goes on; the transcript in {self.folder} ends here, unfinished")
         finally:
             self._costs.watching += time.perf_counter() - began
@@ -217,6 +223,7 @@ class Recorder:
             "names": sorted(name for name, _ in self._subjects.parameters()),
             "hyperparameters": hyperparameters(self._subjects),
             "threads": torch.get_num_threads(),
+            **({"by_passes": True} if self._discovery.by_passes else {}),
             "environment": list(resumption.environment) if resumption else [],
             "parent": None
             if resumption is None
@@ -275,7 +282,7 @@ class Recorder:
             "step": self.step,
             "finished": self.finished,
             "claimed_until": self._claimed,
-            **self._about_the_end(),
+            **self._not_watched(at_rest=True),
         }
         if state is not None:
             event["anchor"] = f"state-{self._segment:04d}-{self.step:07d}-end.safetensors"
@@ -336,6 +343,7 @@ class Recorder:
             "cpu_ns": time.process_time_ns(),
             "monotonic_ns": time.monotonic_ns(),
             **self._about_the_step(self.step - 1),
+            **self._not_watched(at_rest=self.step % self._stride == 0),
         }
         used = self._used if iteration.updates else hyperparameters(self._subjects)
         if used != self._hyperparameters:
@@ -369,6 +377,38 @@ class Recorder:
             phase = "updating" if self._updating or iteration.changed_since_update else "still"
             self._updating = False
             self._claim(newest.sequence, self.step, phase, self._capture())
+
+    # --- what is trained and not recorded
+
+    def _look_beside(self, roots: tuple[torch.Tensor, ...]) -> None:
+        """Looks whether a backward pass takes gradients for what is trained and not recorded."""
+        if self._state == "open" and self._discovery.follows is None and self._beside.due:
+            self._guarded(lambda: self._compare_leaves(roots))
+
+    def _compare_leaves(self, roots: tuple[torch.Tensor, ...]) -> None:
+        given = self._iteration.given if self._iteration is not None else set()
+        if more := self._beside.look(leaves_of(roots), recorded=self._subjects.recorded(), inputs=given):
+            self.miss(
+                f"{more} tensors change from one backward pass to the next that belong to no module and no optimizer"
+                " seen before the first step: put them into the model, or under an optimizer",
+                more,
+            )
+
+    def miss(self, words: str, count: int) -> None:
+        """Says that something is trained which is in no recorded state, and has the transcript say it.
+
+        Raises:
+            WeighbridgeError: the recording is strict.
+        """
+        self._unwatched += count
+        words = f"PART OF THE TRAINING IS NOT RECORDED: {words}"
+        if self._strict:
+            raise WeighbridgeError(words)
+        tell(words)
+
+    def _not_watched(self, *, at_rest: bool) -> dict[str, Any]:
+        missed = self._unwatched + (len(self._subjects.strangers()) if at_rest else 0)
+        return {"unwatched": missed} if missed else {}
 
     def _say_foreign(self) -> None:
         if not self._said_foreign:

@@ -73,10 +73,18 @@ class Subjects:
         """Yields the buffers of :meth:`parameters`."""
         return ((name, tensor) for name, tensor in self.parameters() if "/buffer/" in name)
 
-    def strangers(self) -> int:
-        """Returns how many tensors the optimizers update that belong to no recorded module."""
+    def strangers(self) -> list[Tensor]:
+        """Returns the tensors that the optimizers update and that belong to no recorded module."""
         known = {id(tensor) for _, tensor in self.parameters()}
-        return sum(id(p) not in known for optimizer in self.optimizers.values() for p in _optimized(optimizer))
+        updated = {id(p): p for optimizer in self.optimizers.values() for p in _optimized(optimizer)}
+        return [tensor for key, tensor in updated.items() if key not in known]
+
+    def recorded(self) -> dict[int, Tensor]:
+        """Returns by id what is recorded, and the gathered copies of what lies in pieces."""
+        found = {id(tensor): tensor for _, tensor in self.parameters()}
+        for module in self.modules.values():
+            found |= {id(parameter): parameter for parameter in module.parameters()} | resharded(module)
+        return found
 
     @property
     def follows_losses(self) -> bool:

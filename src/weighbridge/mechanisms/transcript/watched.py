@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["BOUND", "WATCHED", "Program", "Watch", "is_bound"]
+from weighbridge.errors import WeighbridgeError
+
+__all__ = ["BOUND", "WATCHED", "Program", "RecordingStoppedError", "Watch", "is_bound"]
 
 BOUND: Final = {"seeds": "bound"}
 """Configuration of a program whose seeds follow from the run's."""
+
+
+class RecordingStoppedError(WeighbridgeError):
+    """A strict recording could not go on, and ends the training."""
 
 
 @dataclass(frozen=True, kw_only=True)
