@@ -26,6 +26,7 @@ def test_the_same_with_and_without_recording_and_again_in_replay(tmp_path: Path,
     plain = bench.python(script, way, **kernels)
     recorded = bench.record("--", "python", script, way, **kernels)
     assert (plain.returncode, recorded.returncode) == (0, 0), recorded.stderr
+    assert "NOT RECORDED" not in recorded.stderr
     assert recorded.stdout == plain.stdout and plain.stdout.count("\n") == 24
     findings = bench.verify()
     assert findings["transcript.replay"][0] == "pass", findings

@@ -37,7 +37,8 @@ def test_what_no_module_holds_is_recorded_and_replayed_to_the_bit(bench: Bench, 
     assert "transcript.complete" not in found
     transcript = Transcript.open(bench.run, None)
     first, last = (read_anchor(bench.run / "anchors" / transcript.events[at].data["anchor"]).tensors for at in (0, -1))
-    held = [name for name in last if name.startswith("free/parameter/")]
+    root = "model1" if way == "functional" else "model"
+    held = [name for name in last if name.startswith(f"{root}/parameter/")]
     assert len(held) == {"functional": 4, "turns": 6}.get(way, 3)
     assert not any(torch.equal(first[name], last[name]) for name in held if name in first)
     # The last loss's own step is in it: the program's result, not what was there before it.
@@ -65,6 +66,20 @@ def test_what_is_trained_by_hand_beside_a_module_is_said_aloud(bench: Bench, way
     assert "PART OF THE TRAINING IS NOT RECORDED" in recorded.stderr
     outcome, reason = bench.verify()["transcript.complete"]
     assert outcome == "inconclusive" and f"leaves {2 if way == 'late' else 1} optimizers or tensors out" in reason
+
+
+@real
+def test_a_journal_that_keeps_silent_about_it_is_told_by_its_replay(bench: Bench) -> None:
+    assert bench.record("--", "python", bench.place("beside"), "in-place").returncode == 0
+
+    def silent(lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            line.pop("unwatched", None)
+
+    bench.rewrite(silent)
+    found = bench.verify()
+    assert found["transcript.complete"][0] == "inconclusive" and "when replayed" in found["transcript.complete"][1]
+    assert found["transcript.replay"][0] == "pass"
 
 
 @real

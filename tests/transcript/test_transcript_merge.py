@@ -23,6 +23,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
     bench.folder.mkdir()
     recorded = bench.recorded("sharded")
     assert recorded.returncode == 0, recorded.stderr
+    assert "NOT RECORDED" not in recorded.stderr
     return bench
 
 

@@ -36,6 +36,7 @@ def test_the_same_with_and_without_recording_and_again_in_replay(tmp_path: Path,
     plain = bench.python(script)
     recorded = bench.record("--", "python", script)
     assert (plain.returncode, recorded.returncode) == (0, 0), recorded.stderr
+    assert "NOT RECORDED" not in recorded.stderr
     # Exact numbers only: a framework's own log tells times, too.
     exact = [[line for line in ended.stdout.splitlines() if "0x" in line] for ended in (plain, recorded)]
     assert exact[0] == exact[1] and exact[0]
@@ -57,6 +58,7 @@ def test_a_script_that_a_package_ships(tmp_path: Path) -> None:
     named = ("--data", "model", "--data", "rows", "--variable", "HF_HUB_OFFLINE", "--stride", "2")
     recorded = bench.record(*named, "--code", "program", "--", *command, **offline)
     assert recorded.returncode == 0, recorded.stderr[-2000:]
+    assert "NOT RECORDED" not in recorded.stderr
     findings = bench.verify()
     assert findings["transcript.replay"][0] == "pass", findings
     transcript = Transcript.open(bench.run, None)

@@ -31,6 +31,7 @@ def ddp(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
     bench.folder.mkdir()
     recorded = bench.recorded("replicated", "accumulate")
     assert recorded.returncode == 0, recorded.stderr
+    assert "NOT RECORDED" not in recorded.stderr
     (bench.folder / "said").write_text(recorded.stdout)
     return bench
 
@@ -41,6 +42,7 @@ def fsdp(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
     bench.folder.mkdir()
     recorded = bench.recorded("sharded")
     assert recorded.returncode == 0, recorded.stderr
+    assert "NOT RECORDED" not in recorded.stderr
     (bench.folder / "said").write_text(recorded.stdout)
     return bench
 

@@ -15,6 +15,7 @@ __all__ = ["Costs", "memcpy_rate", "tell"]
 
 _COPIED_BYTES = 8 << 20
 _COPIES = 5
+_LONG_S = 10.0
 
 
 def tell(sentence: str) -> None:
@@ -64,9 +65,11 @@ class Costs:
         took = max(time.monotonic() - self.began, 1e-9)
         spent = self.watching + reading
         a_step = spent / max(1, self.steps)
+        # Of a run this short a share says nothing of a longer one: most of it is the beginning and the end.
+        share = f"{spent / took:.2%}; " if took >= _LONG_S else ""
         yield (
-            f"recording took {spent:.2f} s of {took:.1f} s ({spent / took:.2%}; {a_step * 1e6:.0f} µs a step):"
-            f" {self.hashing:.2f} s digests, {writer.waited_s:.2f} s anchors, {reading:.2f} s batches"
+            f"recording took {spent:.2f} s of {took:.1f} s ({share}{a_step * 1e6:.0f} µs a step): {self.hashing:.2f} s"
+            f" digests, {writer.waited_s:.2f} s anchors, {reading:.2f} s batches"
         )
         if self.hashing > 0 and self.hashed_bytes:
             rate, copied = self.hashed_bytes / self.hashing, memcpy_rate()
@@ -75,8 +78,6 @@ class Costs:
                 f" ({copied / 1e9:.2f} GB/s)"
             )
         anchor = writer.written_bytes / max(1, writer.files)
+        written = f"{writer.files} anchors of {anchor / 1e6:.1f} MB; {self.written_bytes / 1e6:.1f} MB written in all"
         a_day = self.written_bytes / took * SECONDS_PER_DAY
-        yield (
-            f"{writer.files} anchors of {anchor / 1e6:.1f} MB; {self.written_bytes / 1e6:.1f} MB written in all,"
-            f" {a_day / 1e9:.1f} GB a day at this rate"
-        )
+        yield f"{written}, {a_day / 1e9:.1f} GB a day at this rate" if took >= _LONG_S else written

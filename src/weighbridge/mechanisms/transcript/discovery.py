@@ -108,7 +108,9 @@ class Discovery:
 
         Such a program has computed the next loss before its step is seen to end.
         """
-        return self._subjects is not None and (self.follows is not None or set(self._subjects.modules) == {"free"})
+        if self._subjects is None:
+            return False
+        return self.follows is not None or all(isinstance(m, FreeTensors) for m in self._subjects.modules.values())
 
     def first_pass(self, leaves: Sequence[Tensor]) -> None:
         """Notes what the first backward pass takes gradients for, in a program that has come to it."""
@@ -138,15 +140,16 @@ class Discovery:
         self.stop()
         alive = [module for ref in self._modules if (module := ref()) is not None]
         inner = {id(child) for module in alive for child in module.modules() if child is not module}
-        modules = _named("model", [module for module in alive if id(module) not in inner and _holds_tensors(module)])
+        models = [module for module in alive if id(module) not in inner and _holds_tensors(module)]
         built = [instance for ref in self._built if (instance := ref()) is not None]
         optimizers = _named("optimizer", [i for i in built if isinstance(i, torch.optim.Optimizer)])
         others = [i for i in built if not isinstance(i, torch.optim.Optimizer)]
-        free = self._free(Subjects(modules=modules, optimizers=optimizers))
-        if free:
-            modules["free"] = holder = FreeTensors(free)
+        if free := self._free(Subjects(modules=_named("model", models), optimizers=optimizers)):
+            holder = FreeTensors(free)
+            models.append(holder)  # and named as they are, so that each check of weights sees it
             if not optimizers:
                 self.follows = holder
+        modules = _named("model", models)
         if not any(True for module in modules.values() for _ in module.parameters()):
             raise self._nothing()
         subjects = Subjects(modules=modules, optimizers=optimizers, plain=_named("schedule", others))

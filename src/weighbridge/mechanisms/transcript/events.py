@@ -137,6 +137,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
         },
         {
             "by_passes": lambda value: value is True,
+            "scaled": lambda value: value is True,
             "salt": _digest,
             "startup_until": _natural,
             "packages": _packages,

@@ -162,7 +162,7 @@ class LeafWatch:
         before = self.found
         fresh: dict[Any, int] = {}
         for leaf in leaves:
-            if id(leaf) in recorded or leaf.numel() == 0:
+            if id(leaf) in recorded or leaf.numel() == 0 or leaf.layout != torch.strided:
                 continue
             reference, digest = self._met.get(id(leaf), (None, b""))
             now = _digest(leaf)

@@ -94,6 +94,7 @@ class Recorder:
         Raises:
             InputError: nothing was built that could be recorded.
         """
+        began = time.perf_counter()
         self._subjects = self._discovery.close()
         self._hooks = LoopHooks(
             self._subjects,
@@ -102,6 +103,7 @@ class Recorder:
             before_pass=self._look_beside,
         )
         self._open_segment()
+        self._costs.watching += time.perf_counter() - began
         self._state = "open"
         self._hooks.install()
         if self.ends_with_process:
@@ -224,6 +226,7 @@ class Recorder:
             "hyperparameters": hyperparameters(self._subjects),
             "threads": torch.get_num_threads(),
             **({"by_passes": True} if self._discovery.by_passes else {}),
+            **({"scaled": True} if self._subjects.scales else {}),
             "environment": list(resumption.environment) if resumption else [],
             "parent": None
             if resumption is None

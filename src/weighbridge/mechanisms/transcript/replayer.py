@@ -16,6 +16,7 @@ import torch
 from weighbridge.mechanisms.transcript.anchors import write_anchor
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.discovery import Discovery
+from weighbridge.mechanisms.transcript.free_tensors import LeafWatch, leaves_of
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters
@@ -38,12 +39,18 @@ class Replayer:
         self._hooks: LoopHooks
         self._subjects: Subjects
         self._iteration: Iteration | None = None
+        self._beside = LeafWatch()
         self._log: IO[str] = (plan.out / "replay.jsonl").open("w", buffering=1)
 
     def begin(self) -> None:
         """Names what was built and begins to watch."""
         self._subjects = self._discovery.close()
-        self._hooks = LoopHooks(self._subjects, before_update=self._before_update, after_update=self._after_update)
+        self._hooks = LoopHooks(
+            self._subjects,
+            before_update=self._before_update,
+            after_update=self._after_update,
+            before_pass=self._look_beside,
+        )
         self._gradients = self._subjects.carried(())
         self._say({"type": "start", "threads": torch.get_num_threads()})
         self._hooks.install()
@@ -72,6 +79,7 @@ class Replayer:
                 "loss": iteration.loss_values(),
                 "updates": iteration.updates,
                 "hyperparameters": used,
+                **({"unwatched": self._beside.found} if self._beside.found else {}),
                 **self._about_the_group(iteration, state),
             }
         )
@@ -127,6 +135,11 @@ class Replayer:
 
     def _before_update(self) -> None:
         self._used = hyperparameters(self._subjects)
+
+    def _look_beside(self, roots: tuple[torch.Tensor, ...]) -> None:
+        if self._iteration is not None and self._discovery.follows is None and self._beside.due:
+            given = self._iteration.given
+            self._beside.look(leaves_of(roots), recorded=self._subjects.recorded(), inputs=given)
 
     def _say(self, event: Mapping[str, Any]) -> None:
         """Writes one line, with the CPU time so far: outside, the lines are watched as they appear."""

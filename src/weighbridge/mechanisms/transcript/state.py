@@ -91,6 +91,12 @@ class Subjects:
         """Whether a schedule depends on the losses, so that it cannot be stepped to an anchor's position."""
         return any(isinstance(h, torch.optim.lr_scheduler.ReduceLROnPlateau) for h in self.plain.values())
 
+    @property
+    def scales(self) -> bool:
+        """Whether a gradient scaler multiplies the losses before they go backward (and meets infinities)."""
+        scalers = [held for held in self.plain.values() if isinstance(held, torch.amp.grad_scaler.GradScaler)]
+        return any(scaler.is_enabled() for scaler in scalers)
+
     def carried(self, updated: Collection[int]) -> dict[str, Tensor]:
         """Returns the gradients that no update has used: the next step may add to them (gradient accumulation).
 

@@ -34,7 +34,10 @@ def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks
         return LightChecks(findings=(transcript_finding(transcript, "losses", Outcome.FAIL, reason),))
     steps = sorted(transcript.steps)
     told = [tuple(transcript.steps[step]["loss"]) for step in steps]
-    nameless = [step for step, losses in zip(steps, told, strict=True) if any(not _finite(loss) for loss in losses)]
+    # A gradient scaler tries a pass again at another scale, and the step holds both: the last is the one that counted.
+    scaled = any(segment.events[0].data.get("scaled") for segment in transcript.segments)
+    counted = [losses[-1:] if scaled else losses for losses in told]
+    nameless = [step for step, losses in zip(steps, counted, strict=True) if any(not _finite(loss) for loss in losses)]
     twice = _repeated_row(told)
     suspicion: dict[int, float] = {}
     if twice is not None:
@@ -65,7 +68,8 @@ def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks
         transcript,
         "losses",
         Outcome.PASS,
-        f"no digest is claimed twice, and {seen} steps' losses are finite and no row of {ROW} comes twice",
+        f"no digest is claimed twice, {seen} steps' losses{' (as scaled)' if scaled else ''} are finite, and no row of"
+        f" {ROW} comes twice",
         figure=float(seen),
         unit="steps",
     )

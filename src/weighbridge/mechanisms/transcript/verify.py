@@ -180,10 +180,25 @@ def compare_replay(transcript: Transcript, outcome: Replay) -> list[Finding]:
     """
     return [
         _unsure(_compare_states(transcript, outcome), outcome),
+        *_compare_unwatched(transcript, outcome),
         *_compare_threads(transcript, outcome),
         *check_rollouts(transcript, outcome.steps),
         _compare_times(transcript, outcome),
     ]
+
+
+def _compare_unwatched(transcript: Transcript, outcome: Replay) -> list[Finding]:
+    """Returns a finding where something is trained beside what is recorded, and the transcript is silent about it."""
+    if any(event.data.get("unwatched") for event in transcript.events):
+        return []  # the transcript says it, and is not complete
+    seen = [step for step, told in sorted(outcome.steps.items()) if told.get("unwatched")]
+    if not seen:
+        return []
+    reason = (
+        f"when replayed, tensors that no recorded state holds change from one backward pass to the next, as of step"
+        f" {seen[0]}; the transcript does not say so"
+    )
+    return [transcript_finding(transcript, "complete", Outcome.INCONCLUSIVE, reason)]
 
 
 def _unsure(finding: Finding, outcome: Replay) -> Finding:
