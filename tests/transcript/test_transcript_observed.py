@@ -305,3 +305,21 @@ def test_the_hooks_come_off() -> None:
     observer.close()
     assert not module._global_forward_pre_hooks and not optimizer._global_optimizer_pre_hooks
     assert torch.autograd.backward is before
+
+
+def test_a_scaler_s_infinities_are_no_losses_without_a_number(bench: Bench) -> None:
+    script = bench.folder / "scaled.py"
+    script.write_text(
+        "import torch\ntorch.manual_seed(0)\nmodel = torch.nn.Linear(3, 1)\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        "scaler = torch.amp.GradScaler('cpu', init_scale=2.0**127, growth_interval=4)\n"
+        "for _ in range(20):\n    optimizer.zero_grad()\n    loss = (model(torch.ones(2, 3)) - 9).pow(2).mean()\n"
+        "    scaler.scale(loss).backward()\n    scaler.step(optimizer)\n    scaler.update()\n"
+    )
+    assert bench.record("--stride", "2", "--", "python", script).returncode == 0
+    steps = Transcript.open(bench.run, None).steps
+    assert any("inf" in step["loss"] for step in steps.values())
+    outcome, reason = bench.verify()["transcript.losses"]
+    assert outcome == "pass" and "as scaled" in reason
+    bench.rewrite(lambda lines: lines[0].pop("scaled"))
+    assert bench.verify()["transcript.losses"][0] == "inconclusive"

@@ -34,10 +34,12 @@ def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks
         return LightChecks(findings=(transcript_finding(transcript, "losses", Outcome.FAIL, reason),))
     steps = sorted(transcript.steps)
     told = [tuple(transcript.steps[step]["loss"]) for step in steps]
-    # A gradient scaler tries a pass again at another scale, and the step holds both: the last is the one that counted.
     scaled = any(segment.events[0].data.get("scaled") for segment in transcript.segments)
-    counted = [losses[-1:] if scaled else losses for losses in told]
-    nameless = [step for step, losses in zip(steps, counted, strict=True) if any(not _finite(loss) for loss in losses)]
+    nameless = [
+        step
+        for step, losses in zip(steps, told, strict=True)
+        if not all(_finite(loss, scaled=scaled) for loss in losses)
+    ]
     twice = _repeated_row(told)
     suspicion: dict[int, float] = {}
     if twice is not None:
@@ -76,8 +78,10 @@ def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks
     return LightChecks(findings=(finding,))
 
 
-def _finite(loss: str) -> bool:
-    return math.isfinite(float.fromhex(loss))
+def _finite(loss: str, *, scaled: bool) -> bool:
+    """Returns whether a loss is a number; where a gradient scaler multiplied it, infinity is one too large for it."""
+    value = float.fromhex(loss)
+    return math.isfinite(value) or (scaled and math.isinf(value))
 
 
 def _shared_digest(transcript: Transcript) -> tuple[int, int] | None:
