@@ -236,6 +236,8 @@ def _check_complete(transcript: Transcript) -> list[Finding]:
         how = "ends inside a step, whose update is not recorded"
     elif last.events[-1].data.get("unwatched"):
         how = f"leaves {last.events[-1].data['unwatched']} optimizers or weights out that were built while it trained"
+    elif transcript.observed and not last.events[-1].data["finished"]:
+        how = "ends with a program that did not come to its own end (an exception, or an exit status other than 0)"
     elif not last.events[-1].data["finished"]:
         return [
             transcript_finding(
