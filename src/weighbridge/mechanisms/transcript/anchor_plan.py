@@ -18,8 +18,8 @@ _MOST_ANCHORS = 200
 def anchor_interval(given: int | None, *, steps: int | None, stride: int) -> int | None:
     """Returns the steps between anchors of a run, or None for none but those at its ends and after freezes.
 
-    Unless chosen, an anchor comes with every tenth digest at most, at least 100 steps apart; in a run of 1000 steps and
-    more with every sixth, at least 60 apart; and at most 200 times. So it adds no more to a step's time than the digests
+    Unless chosen, an anchor comes with every tenth digest at most, at least 100 steps apart; in a run of 1000 steps or
+    more with every sixth, at least 60 apart; and at most 200 times. So it adds no more to a step's time than digests
     do (writing a state takes three to six times as long as digesting it), a run keeps at most 201 states whatever its
     length, and from 12,000 steps on 1 % of the run pays for replaying a whole segment. Where nobody knows the steps
     before, there are none.

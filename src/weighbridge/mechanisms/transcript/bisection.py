@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import torch
 
-from weighbridge.errors import EvidenceError
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.state import TrainingState
 
@@ -125,9 +124,7 @@ def first_leaf(ours: Mapping[str, bytes], theirs: Mapping[str, bytes]) -> Partin
     if not unlike:
         return None
     words = [f"digest {side[unlike[0]].hex()[:16]}…" if unlike[0] in side else "none" for side in (ours, theirs)]
-    return Parting(
-        name=unlike[0], element=None, differing=None, ours=words[0], theirs=words[1], others=len(unlike) - 1
-    )
+    return Parting(name=unlike[0], element=None, differing=None, ours=words[0], theirs=words[1], others=len(unlike) - 1)
 
 
 def is_the_state(state: TrainingState, *, digest: str, salt: bytes, step: int) -> bool:

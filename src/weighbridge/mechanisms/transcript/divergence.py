@@ -177,11 +177,11 @@ def _within(
     if isinstance(shown, TrainingState) or leaves is not None:
         tell(f"replaying once more, for the state at step {after} …")
         with walk(Leg(leg.start, after, leg.anchor), {after}, {after}) as outcome:
-            ours = outcome.captured(after)
+            reached = outcome.captured(after)
         if isinstance(shown, TrainingState):
-            parting = first_parting(ours, shown)
+            parting = first_parting(reached, shown)
         elif leaves is not None:
-            parting = first_leaf(ours.leaves(), leaves)
+            parting = first_leaf(reached.leaves(), leaves)
         if parting is None:
             raise EvidenceError(
                 f"the replay reaches the operator's state of step {after} now, and did not before: it does not repeat",

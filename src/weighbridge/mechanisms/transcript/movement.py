@@ -27,6 +27,11 @@ __all__ = ["check_movement", "stretches_of"]
 FEWEST: Final = 4
 """Stretches below which a run has no history to hold one against."""
 
+_HONEST: Final = (
+    f"an honest run is doubted with chance at most {ERROR:.0%}, if its stretches differ from their neighbours by no"
+    " heavier tails than Student's with six degrees of freedom"
+)
+
 
 def check_movement(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks:
     """Holds every stretch between two anchors against the run's others."""
@@ -48,8 +53,7 @@ def check_movement(transcript: Transcript, segments: Sequence[Leg]) -> LightChec
             "movement",
             Outcome.PASS,
             f"over {len(stretches)} stretches between anchors the weights move without a jump, and along no line that"
-            f" begins or ends at once (an honest run is doubted with chance at most {ERROR:.0%}, if its stretches differ"
-            " from their neighbours by no heavier tails than Student's with six degrees of freedom)",
+            f" begins or ends at once ({_HONEST})",
             figure=math.exp(largest),
             unit="times its neighbours' movement",
         )
@@ -60,7 +64,8 @@ def check_movement(transcript: Transcript, segments: Sequence[Leg]) -> LightChec
         "movement",
         Outcome.INCONCLUSIVE,
         f"between steps {stretch.start} and {stretch.until} the weights {what}"
-        + (f"; {len(odd) - 1} more stretches look odd" if len(odd) > 1 else ""),
+        + (f"; {len(odd) - 1} more stretches look odd" if len(odd) > 1 else "")
+        + f" ({_HONEST})",
         figure=figure,
         unit="times its neighbours' movement",
     )
@@ -82,6 +87,7 @@ def stretches_of(transcript: Transcript, segments: Sequence[Leg]) -> list[Stretc
     if "anchor" in last:
         names[int(last["step"])] = str(last["anchor"])
     found: list[Stretch] = []
+    rates = _rates_before(transcript)
     before: dict[str, torch.Tensor] | None = None
     state = _anchored(transcript, names[segments[0].start], segments[0].start)
     for leg in segments:
@@ -97,7 +103,7 @@ def stretches_of(transcript: Transcript, segments: Sequence[Leg]) -> list[Stretc
                 leg.until,
                 moved,
                 parts,
-                mean_rate(transcript, leg),
+                _mean_rate(rates, leg),
                 _cosine(before, movement, moved),
                 _grain(after, movement),
             )
@@ -141,13 +147,19 @@ def _cosine(before: Mapping[str, torch.Tensor] | None, after: Mapping[str, torch
     return product / (length * moved) if length > 0 and moved > 0 else math.nan
 
 
-def mean_rate(transcript: Transcript, leg: Leg) -> float:
-    """Returns the mean learning rate over a stretch, by the journal; 1 where it names none."""
-    total, used = 0.0, transcript.hyperparameters_at(leg.start)
-    for step in range(leg.start, min(leg.until, transcript.reached)):
+def _rates_before(transcript: Transcript) -> list[float]:
+    """Returns the sum of the learning rates of all steps before each, by the journal; one pass for all anchors."""
+    sums, used = [0.0], transcript.hyperparameters_at(0)
+    for step in range(transcript.reached):
         used = transcript.steps.get(step, {}).get("hyperparameters", used)
-        total += _rate(used)
-    mean = total / max(1, leg.until - leg.start)
+        sums.append(sums[-1] + _rate(used))
+    return sums
+
+
+def _mean_rate(sums: Sequence[float], leg: Leg) -> float:
+    """Returns the mean learning rate over a stretch; 1 where the journal names none."""
+    last = len(sums) - 1
+    mean = (sums[min(leg.until, last)] - sums[min(leg.start, last)]) / max(1, leg.until - leg.start)
     return mean if math.isfinite(mean) and mean > 0 else 1.0
 
 

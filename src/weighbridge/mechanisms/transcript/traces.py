@@ -5,8 +5,8 @@ went. Losses are floating-point numbers with some fifty bits each: an honest run
 row of different ones never, unless it is trained again without having moved. A journal whose losses were copied from
 another stretch, or made up by a short formula, shows there.
 
-Where weights have converged, losses do come again, alone and in rows: there each of them comes in other places too. So a
-row counts as copied only if its losses are all different, and come nowhere but where the whole row does.
+Where weights have converged, losses do come again, alone and in rows: there each comes in other places too. So a row
+counts as copied only if its losses are all different, and come nowhere but where the whole row does.
 """
 
 import math
@@ -46,8 +46,8 @@ def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks
         for step in (first, second):
             suspicion[segment_at(segments, step)] = 1.0
         reason = (
-            f"the losses from step {second} on are those from step {first} on, {ROW} different ones in a row, to the last"
-            " bit, that come nowhere else"
+            f"the losses from step {second} on are those from step {first} on, {ROW} different ones in a row that come"
+            " nowhere else, to the last bit"
         )
         finding = transcript_finding(
             transcript, "losses", Outcome.INCONCLUSIVE, reason, figure=float(ROW), unit="losses"
@@ -72,7 +72,8 @@ def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks
         transcript,
         "losses",
         Outcome.PASS,
-        f"no digest is claimed twice, and {seen} steps' losses are finite and no row of {ROW} different ones comes twice",
+        f"no digest is claimed twice, and {seen} steps' losses are finite and no row of {ROW} different ones comes"
+        " twice and never apart",
         figure=float(seen),
         unit="steps",
     )
