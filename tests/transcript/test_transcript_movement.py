@@ -114,7 +114,9 @@ def test_long_runs_are_doubted_no_more_often_than_stated() -> None:
 
 
 def test_a_line_within_a_smooth_descent_is_found_where_it_begins_or_ends() -> None:
-    found = [bool({s.start for s, _, _ in jumps(descended(seed, joint=12))} & set(range(120, 190))) for seed in range(20)]
+    found = [
+        bool({s.start for s, _, _ in jumps(descended(seed, joint=12))} & set(range(120, 190))) for seed in range(20)
+    ]
     assert sum(found) == 20
 
 

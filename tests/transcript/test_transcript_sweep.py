@@ -168,7 +168,9 @@ def test_a_converged_run_repeats_its_losses_and_is_not_doubted() -> None:
     random = np.random.default_rng(4)
     told = [(float(loss).hex(),) for loss in np.geomspace(3, 0.5, 200)]
     told += [((0.25 + 2.0**-24 * int(digit)).hex(),) for digit in random.integers(0, 4, 600)]
-    told += [((0.25 + 2.0**-24 * (step % 7)).hex(),) for step in range(50)]  # round a cycle, which the weights go as well
+    told += [
+        ((0.25 + 2.0**-24 * (step % 7)).hex(),) for step in range(50)
+    ]  # round a cycle, which the weights go as well
     assert repeated_row([*told, *told[:3]]) is None
     copied_from = told[40:52]
     assert repeated_row([*told, *copied_from]) == (40, 850)
