@@ -45,9 +45,8 @@ class Standing:
         """
         start = None
         if transcript.bound:
-            start = "always rebuilt from the seed"
-            start += " and the committed data" if transcript.observed else ""
-            start += "" if transcript.nonce is not None else ", which nobody else is known to have given"
+            whose = "the seed" if transcript.nonce is not None else "a seed that nobody else is known to have given"
+            start = f"always rebuilt from {whose}" + (", and the committed data" if transcript.observed else "")
         apart = None
         if group_of(transcript) is not None:
             apart = "one rank of several is not replayed by itself: verify the merged run"
