@@ -78,7 +78,7 @@ def test_a_share_of_steps_sits_in_the_fewest_stretches_that_hold_it() -> None:
     assert design.detection_of_steps(21) == design.detection(3)
     assert design.detection_of_steps(0) == 0
     started = design_replays([15] * 20, capacity=75)  # five of fifteen are the start
-    assert started.detection_of_steps(21, overhead=5) == started.detection(3)
+    assert started.detection_of_steps(21, overheads=[5] * 20) == started.detection(3)
 
 
 def test_limits_of_number_and_none() -> None:

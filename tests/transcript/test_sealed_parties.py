@@ -37,7 +37,8 @@ PASSED = SealedRecord.of(
     [
         Finding(check=f"transcript.{name}", subject="s", outcome=Outcome.PASS, reason="")
         for name in ("journal", "steps", "initial-state", "replay")
-    ]
+    ],
+    share=1.0,
 )
 SEED = bytes(range(32))
 

@@ -1,5 +1,6 @@
 """A divergence is brought down to one step, one tensor, one element; whoever lies on the way is caught at it."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -30,14 +31,17 @@ def forge(optimizer, *rest):
     count[0] += 1
     if count[0] == {STEP} + 1:
         with torch.no_grad():
-            optimizer.param_groups[0]["params"][0].view(-1)[{ELEMENT}].add_({CHANGE})
+            optimizer.param_groups[0]["params"][1].view(-1)[{ELEMENT}].add_({CHANGE})
 register_optimizer_step_post_hook(forge)
 """
 
 
 @pytest.fixture(scope="module")
 def forged(world: World) -> Ended:
-    """A run of 12 steps, digests every 6, in whose step 8 one weight was changed by code that it does not show."""
+    """A run of 12 steps, digests every 6, in whose step 8 one weight was changed by code that it does not show.
+
+    A weight of the hidden layer, which every later loss follows from; a row of the embedding is not used by each batch.
+    """
     project = world.project(steps=12, stride=6)
     other = project.folder.parent / f"forge-{project.folder.name}.py"
     other.write_text(
@@ -118,21 +122,53 @@ class Liar(Honest):
         return "00" * 32
 
 
-@pytest.mark.parametrize("kind", [Honest, Liar])
-def test_an_operator_who_cannot_show_what_he_answered_is_caught(forged: Ended, kind: type[Honest]) -> None:
+@contextlib.contextmanager
+def without_the_end(run: Path) -> Iterator[None]:
+    """The anchor at the run's end stays away, so that the operator has to show the state."""
+    ends = list((run / "anchors").glob("*-end.safetensors"))
+    for path in ends:
+        path.rename(path.with_suffix(".away"))
+    try:
+        yield
+    finally:
+        for path in ends:
+            path.with_suffix(".away").rename(path)
+
+
+@pytest.mark.parametrize(("kind", "word"), [(Honest, "committed to"), (Liar, "gave when asked")])
+def test_an_operator_who_cannot_show_what_he_answered_is_caught(forged: Ended, kind: type[Honest], word: str) -> None:
     """With the declared code he cannot reach his own committed end, nor a state behind an invented digest."""
-    with (
-        without_sandbox(forged.project.world),
-        pytest.raises(EvidenceError, match="is not the one whose digest he gave"),
-    ):
+    with without_sandbox(forged.project.world), without_the_end(forged.run):
         transcript = forged.open()
-        for path in (forged.run / "anchors").glob("*-end.safetensors"):
-            path.rename(path.with_suffix(".away"))
-        try:
-            localise(transcript, answers=kind(Operator(transcript)))
-        finally:
-            for path in (forged.run / "anchors").glob("*.away"):
-                path.rename(path.with_suffix(".safetensors"))
+        found = localise(transcript, answers=kind(Operator(transcript)))
+    assert found is not None and found.refuted is not None
+    assert found.refuted.endswith(f"does not have the digest that he {word}")
+    assert (found.agreed, found.parted) == (6, 12)
+
+
+def test_a_false_word_is_a_finding_of_the_command(forged: Ended, tmp_path: Path) -> None:
+    asked, transcript = tmp_path / "asked", forged.open()
+    with without_sandbox(forged.project.world), without_the_end(forged.run):
+        liar = Operator(transcript)
+        liar.digest = lambda step: "00" * 32  # type: ignore[method-assign]
+        other = threading.Thread(target=lambda: answer_questions(asked, liar, run=transcript.run, wait=60))
+        other.start()
+        words = ["transcript", "bisect", str(forged.run), "--questions", str(asked), "--json"]
+        result = CliRunner().invoke(build(), [*words, "--roots", str(forged.project.world.roots_folder)])
+        other.join(timeout=60)
+    assert result.exit_code == 1, result.output
+    printed = json.loads(result.stdout)
+    (finding,) = printed["findings"]
+    assert (finding["check"], finding["outcome"]) == ("transcript.answer", "fail")
+    assert "his word is false" in finding["reason"] and printed["parting"] is None
+
+
+def test_leaves_name_the_tensor_without_the_operators_state(forged: Ended) -> None:
+    with without_sandbox(forged.project.world), without_the_end(forged.run):
+        found = localise(forged.open())
+    assert found is not None and found.parting is not None and found.answers == 0
+    assert found.parting.element is None and found.parting.ours.startswith("digest ")
+    assert found.parting.name in forged.open().events[0].data["names"] and found.parting.others > 0
 
 
 def test_the_commands_ask_and_answer_through_a_folder(forged: Ended, operator: Operator, tmp_path: Path) -> None:

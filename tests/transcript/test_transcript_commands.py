@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from weighbridge.app.main import build
-from weighbridge.errors import WeighbridgeError
+from weighbridge.errors import InputError, WeighbridgeError
 from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.plans import plan_freezes, plan_segments, segments_of
 from weighbridge.mechanisms.transcript.replay import replay
@@ -113,7 +113,7 @@ def test_a_share_too_small_for_anything_says_what_would_do(rich: Ended) -> None:
 def test_a_draw_of_a_part_prints_its_power_and_its_price(rich: Ended) -> None:
     with without_sandbox(rich.project.world):
         result = command("verify", rich.run, "--roots", rich.project.world.roots_folder, "--segments", 2)
-    for words in ("chance to catch", "at its worst", "CPU time spent", "fresh from the system"):
+    for words in ("chance to meet it", "at its worst", "CPU time spent", "fresh from the system"):
         assert words in result.stdout
 
 
@@ -182,6 +182,7 @@ def test_a_truncated_log_is_refused_and_not_the_transcript_s_fault(
     [
         (["--segments", -1], "--segments: must not be negative"),
         (["--budget", -1], "--budget: must not be negative"),
+        (["--from-the-beginning", "--budget", 6], "--from-the-beginning: trains all steps up to the last one drawn"),
         (["--seed", "xyz"], "--seed: is not hexadecimal"),
         (["--log", "/nowhere"], "--log: needs trust roots"),
         (["--roots", "/nowhere"], "/nowhere"),
@@ -192,9 +193,23 @@ def test_what_cannot_be_followed_is_status_2(rich: Ended, options: list[Any], wo
         verified(rich.run, *options)
 
 
-def test_a_folder_that_is_no_transcript_fails_in_words(tmp_path: Path) -> None:
-    status, printed, _ = verified(tmp_path / "none")
-    assert status == 1 and "is not a transcript's folder" in printed["findings"][0]["reason"]
+def test_a_path_at_which_nothing_was_recorded_is_a_slip_and_no_verdict(rich: Ended, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for name, words in (("none", "is not there"), ("file", "is no folder"), ("empty", "holds no transcript")):
+        with pytest.raises(InputError, match=f"{name}: {words}.*name a run's folder"):
+            verified(tmp_path / name)
+    with copied(rich.run) as folder:  # a transcript of which something is withheld has failed
+        (folder / "opening.json").unlink()
+        status, printed, _ = verified(folder)
+    assert status == 1 and "cannot be opened" in printed["findings"][0]["reason"]
+
+
+def test_a_draw_of_nothing_says_so_without_a_budget(rich: Ended) -> None:
+    with without_sandbox(rich.project.world):
+        _, printed, _ = verified(rich.run, "--segments", 0, "--sweep", 0)
+    share = next(f for f in printed["findings"] if f["check"] == "transcript.replay-share")
+    assert "None" not in share["reason"] and "missed with chance 100.0%" in share["reason"]
 
 
 def test_show(rich: Ended) -> None:

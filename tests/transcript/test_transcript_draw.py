@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from weighbridge.errors import InputError
+from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.drawn_segments import Draw, Population, draw_replays, population
-from weighbridge.mechanisms.transcript.power import powers, smallest_budget
+from weighbridge.mechanisms.transcript.power import Standing, powers, smallest_budget
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.spending import Account, Budget
 
@@ -73,7 +74,7 @@ def test_each_stretch_has_its_stated_chance(name: str) -> None:
 def test_the_table_of_powers_holds_against_forgers_who_know_it(name: str) -> None:
     """One forged step at every place in turn; several segments, placed where they cost least, most, or anywhere."""
     drawn_from = CASES[name]
-    table = {power.forgery: power for power in powers(drawn_from, drawn_from.design, seeded=True)}
+    table = {power.forgery: power for power in powers(drawn_from, drawn_from.design, standing=Standing())}
     found = [draw.legs for draw in draws(drawn_from)]
 
     def met(*steps: int) -> float:
@@ -174,7 +175,7 @@ def test_what_no_budget_reaches_is_said() -> None:
     nothing = people(every, capacity=19, stride=20)
     assert nothing.stretches == () and nothing.reach == 0
     assert draw_replays(nothing, seed=b"x").legs == []
-    table = {power.forgery: power.chance for power in powers(nothing, nothing.design, seeded=True)}
+    table = {power.forgery: power.chance for power in powers(nothing, nothing.design, standing=Standing())}
     first, *others = table.items()
     assert first[1] == 1 and all(chance == 0 for name, chance in others if "initial" not in name)
 
@@ -200,3 +201,35 @@ def test_a_share_counts_everything_spent() -> None:
     assert account.left_steps(0.001) == 0 and account.in_steps(3.1) == 2
     silent = Account(run_cpu_s=0.0, run_steps=500)  # a journal that counts no time buys no replay
     assert silent.left_steps(1.0) == 0 and silent.in_steps(1.0) > 1 << 60
+
+
+def test_what_a_met_forgery_comes_to_depends_on_how_the_run_is_replayed() -> None:
+    drawn_from = people(segments(*[25] * 4), most=2)
+    walked = Standing(start=None, walks=True)
+    table = {power.forgery: power for power in powers(drawn_from, drawn_from.design, standing=walked)}
+    start = table["stolen weights, or a splice, at the first boundary"]
+    assert start.chance == 0 and start.form == "nothing binds the start of this run"
+    one = table["one forged step"]
+    assert (one.chance, one.outcome, one.as_dict()["outcome"]) == (0.5, Outcome.INCONCLUSIVE, "inconclusive")
+    assert {power.outcome for power in table.values() if power.check == "transcript.replay"} == {Outcome.INCONCLUSIVE}
+    whole = people(segments(100), most=1)  # no anchor: replayed from its beginning, and nothing is walked
+    assert {power.outcome for power in powers(whole, whole.design, standing=walked)} == {Outcome.FAIL}
+    apart = Standing(apart="verify the merged run")
+    rank = [power for power in powers(drawn_from, drawn_from.design, standing=apart) if power.check != start.check]
+    assert {(power.chance, power.form) for power in rank} == {(0.0, "verify the merged run")}
+
+
+def test_walking_to_a_stretch_is_counted_as_its_start_is() -> None:
+    every = segments(*[20] * 50)
+    drawn_from = people(every, capacity=100, stride=10, overhead=30, walk=0.1)
+    assert drawn_from.costs[0] == 50 and drawn_from.beside(every[10]) == 50
+    # Later than step 700 walking alone leaves no room: out of reach, and said.
+    assert drawn_from.beyond and all(leg.start >= 500 for leg in drawn_from.beyond)
+    assert smallest_budget(drawn_from, list(range(0, 1001, 10)))[1] == 20 + 30 + 98
+    for draw in draws(drawn_from, 200):
+        assert sum(leg.until - leg.start + 30 + math.ceil(0.1 * leg.start) for leg in draw.legs) == draw.cost <= 100
+
+
+def test_what_follows_the_draw_is_set_aside() -> None:
+    account = Account(run_cpu_s=1000.0, run_steps=500, walk_s=0.3, later_s=4.5)
+    assert account.left_steps(0.02) == 5 and account.walk == pytest.approx(0.1)

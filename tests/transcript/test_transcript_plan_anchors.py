@@ -12,6 +12,7 @@ from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.anchor_plan import anchor_due, anchor_interval
 from weighbridge.mechanisms.transcript.plans import segments_of
 from weighbridge.mechanisms.transcript.replay_plan import Leg
+from weighbridge.mechanisms.transcript.spending import DEARER
 from weighbridge.mechanisms.transcript.verification import Request, verify_run
 
 from .judging import read, replayed
@@ -23,13 +24,25 @@ real = pytest.mark.real
 @given(steps=st.integers(1, 10**7), stride=st.integers(1, 10**4))
 def test_the_default_is_bounded_in_number_and_in_cost(steps: int, stride: int) -> None:
     every = anchor_interval(None, steps=steps, stride=stride)
+    apart, digests = (60, 6) if steps >= 1000 else (100, 10)
     if every is None:
-        assert steps <= max(100, 10 * stride, steps / 32) + stride
+        assert steps <= max(apart, digests * stride, steps / 200) + stride
         return
     written = [step for step in range(every, steps + 1, every) if anchor_due(step, every=every, steps=steps)]
-    assert 1 <= len(written) <= 32
-    assert every >= 100 and every >= 10 * stride and every % stride == 0
+    assert 1 <= len(written) <= 200
+    assert every >= apart and every >= digests * stride and every % stride == 0
     assert all(0 < step < steps for step in written)
+
+
+@given(steps=st.integers(1000, 10**7))
+def test_one_percent_is_worth_drawing_by_and_a_fifth_of_checkpoints_holds_it(steps: int) -> None:
+    """At the default stride of ten: all states that a run keeps, both ends included, and a segment's price."""
+    every = anchor_interval(None, steps=steps, stride=10)
+    assert every is not None
+    states = 2 + sum(anchor_due(step, every=every, steps=steps) for step in range(every, steps + 1, every))
+    assert states <= (1 + steps // 10) / 5
+    if steps >= 12_000:
+        assert every * DEARER <= 0.01 * steps
 
 
 def test_what_is_chosen_is_taken() -> None:

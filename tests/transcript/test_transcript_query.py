@@ -123,16 +123,17 @@ def test_parquet_holds_the_same_rows(run: Path, tmp_path: Path) -> None:
 
 REFUSED = {
     "loss<": "no comparison",
-    "": "no comparison",
-    "loss<2 and": "no comparison|no 'and' or 'or'",
-    "loss<2 xor step=1": "no 'and' or 'or'",
-    "loss<2 andstep=1": "no 'and' or 'or'",
+    "": "--where: is empty; write it like",
+    "loss<2 and": "--where: ends after 'and', where a comparison has to follow; write it like",
+    "loss<2 or ": "--where: ends after 'or', where a comparison has to follow; write it like",
+    "loss<2 xor step=1": "only 'and' or 'or' can follow",
+    "loss<2 andstep=1": "only 'and' or 'or' can follow; write it like",
     "__import__('os')": "no comparison",
     "loss<__import__": "is none",
     "name=1": "is no column",
     "batch<3": "text, which has no order",
     "loss<" + "1" * 2_000: "longer than",
-    "loss < 1; step": "no 'and' or 'or'",
+    "loss < 1; step": "only 'and' or 'or' can follow",
 }
 
 

@@ -26,7 +26,7 @@ from weighbridge.mechanisms.transcript.replay import replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.spending import Account, Budget
 from weighbridge.mechanisms.transcript.sweep import Sweep, Terms, plan_sweep
-from weighbridge.mechanisms.transcript.traces import check_traces
+from weighbridge.mechanisms.transcript.traces import check_traces, repeated_row
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verification import Request, verify_run
 
@@ -161,6 +161,20 @@ def test_one_digest_at_two_steps_fails_and_copied_losses_are_said(edited: Ended)
     assert made.findings[0].outcome is Outcome.INCONCLUSIVE and set(made.suspicion) == {0, 18}
     rewrite(edited.run, copy_digest)
     assert judged().findings[0].outcome is Outcome.FAIL
+
+
+def test_a_converged_run_repeats_its_losses_and_is_not_doubted() -> None:
+    """Weights that move by last digits only: few losses are left, in every order, rows of them come again."""
+    random = np.random.default_rng(4)
+    told = [(float(loss).hex(),) for loss in np.geomspace(3, 0.5, 200)]
+    told += [((0.25 + 2.0**-24 * int(digit)).hex(),) for digit in random.integers(0, 4, 600)]
+    told += [
+        ((0.25 + 2.0**-24 * (step % 7)).hex(),) for step in range(50)
+    ]  # round a cycle, which the weights go as well
+    assert repeated_row([*told, *told[:3]]) is None
+    copied_from = told[40:52]
+    assert repeated_row([*told, *copied_from]) == (40, 850)
+    assert repeated_row([*told, *copied_from, ("0x1.9p+1",), *copied_from]) is not None
 
 
 def test_declared_flop_is_held_against_the_count(eager: Ended) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from weighbridge.app.console import print_json, print_pairs
+from weighbridge.app.output import print_findings
+from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.trust import TrustRoots
 
 __all__ = ["mount"]
@@ -38,13 +40,16 @@ def bisect(
 ) -> None:
     """Finds where a replay leaves a run: between two committed digests, then one step, then one tensor and element.
 
-    Without the operator's answers the step is known only where every step was committed, and the tensor only where he
-    handed over an anchor. Exits with 0 if the replay meets every committed digest, 1 if it does not.
+    Without the operator's answers the step is known only where every step was committed, the tensor only where a digest
+    was committed whose leaves he handed over, its element only where he handed over an anchor. A state that he shows
+    and that belies his own digest is a finding (transcript.answer). Exits with 0 if the replay meets every committed
+    digest, 1 if it does not.
 
     Example: weighbridge transcript bisect runs/3f2a90b1c4d5e6f7 --roots roots --questions asked
     """
     from weighbridge.mechanisms.transcript.divergence import localise
     from weighbridge.mechanisms.transcript.questions import FolderAnswers
+    from weighbridge.mechanisms.transcript.reading import transcript_finding
     from weighbridge.mechanisms.transcript.rows import Span, parse_span
     from weighbridge.mechanisms.transcript.transcript import Transcript
 
@@ -56,8 +61,12 @@ def bisect(
     finally:
         if answers is not None:
             answers.close()
+    findings = []
+    if found is not None and found.refuted is not None:
+        findings = [transcript_finding(transcript, "answer", Outcome.FAIL, f"{found.refuted}: his word is false")]
     if as_json:
-        print_json({"run": transcript.run, "parts": found is not None, **(found.as_dict() if found else {})})
+        told = {"findings": [finding.as_dict() for finding in findings]}
+        print_json({"run": transcript.run, "parts": found is not None, **(found.as_dict() if found else {}), **told})
     elif found is None:
         typer.echo("the replay meets every committed digest")
     else:
@@ -72,6 +81,8 @@ def bisect(
             pairs += [("the operator's there", parting.theirs), ("more that differ", str(parting.others))]
         pairs.append(("asked of the operator", str(found.answers)))
         print_pairs(f"transcript {run}", pairs=pairs)
+        if findings:
+            print_findings(f"answers about {run}", findings)
     raise typer.Exit(0 if found is None else 1)
 
 

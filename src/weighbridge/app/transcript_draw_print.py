@@ -3,6 +3,7 @@
 import typer
 
 from weighbridge.app.console import print_pairs, print_table
+from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.selection import Selection
 from weighbridge.mechanisms.transcript.verification import Verification
 
@@ -17,11 +18,22 @@ def print_draw(verification: Verification, *, seed: bytes, given: bool) -> None:
     if selection is not None and not selection.whole:
         _print_stretches(selection, seed=seed, given=given)
         rows = [
-            [p.forgery, p.check, f"{p.chance:.2%}", "" if p.placed is None else f"{p.placed:.2%}", p.form]
+            [
+                p.forgery,
+                f"{p.check}: {p.outcome.value}",
+                f"{p.chance:.2%}",
+                "" if p.placed is None else f"{p.placed:.2%}",
+                p.form,
+            ]
             for p in selection.powers
         ]
-        columns = ["forgery", "caught by", "at its worst place", "at a random place", "how the chance follows"]
-        print_table("chance to catch, before the seed was known", columns=columns, rows=rows)
+        columns = ["forgery", "met by", "at its worst place", "at a random place", "how the chance follows"]
+        print_table("chance to meet it, before the seed was known", columns=columns, rows=rows)
+        if any(p.outcome is Outcome.INCONCLUSIVE for p in selection.powers):
+            typer.echo(
+                "- the program walks to where a stretch begins: what differs there is inconclusive, and fails only in"
+                " what is replayed from step 0 without a gap; --from-the-beginning (with --segments) decides"
+            )
     if account is not None:
         share = f"{account.spent_cpu_s / account.run_cpu_s:.2%}" if account.run_cpu_s else "unknown"
         pairs = [(what, f"{seconds:.2f} s") for what, seconds in account.entries.items()]
@@ -43,7 +55,7 @@ def _print_stretches(selection: Selection, *, seed: bytes, given: bool) -> None:
         rows.append(
             [
                 f"{leg.start} to {leg.until}" + ("" if leg.until == whole else f" of {whole}"),
-                f"{leg.until - leg.start + people.overhead}",
+                f"{leg.until - leg.start + people.beside(leg)}",
                 f"{draw.design.inclusion:.2%}",
                 f"{people.suspicion.get(leg.start, 0.0):.3g}",
                 by.get(number, ""),

@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from weighbridge.evidence.export import ExportedLog
 from weighbridge.evidence.findings import Outcome
 from weighbridge.evidence.statement import Statement, verify_statement
 from weighbridge.evidence.trust import TrustRoots
+from weighbridge.mechanisms.transcript.group_record import is_merged
 from weighbridge.mechanisms.transcript.sealed.sealing import Sealed
 from weighbridge.units import check_count, parse_flop_rate
 
@@ -99,7 +101,6 @@ def verify(
     Example: weighbridge transcript verify runs/3f2a90b1c4d5e6f7 --roots roots --budget 1%
     """
     from weighbridge.app.transcript_draw_print import print_draw
-    from weighbridge.mechanisms.transcript.group_record import is_merged
     from weighbridge.mechanisms.transcript.group_verification import verify_group
     from weighbridge.mechanisms.transcript.spending import Budget
     from weighbridge.mechanisms.transcript.verification import Request, verify_run
@@ -121,6 +122,13 @@ def verify(
             "the sealed room's record has no figure of it" if sealed else "they are held for runs of one process only"
         )
         raise InputError(f"cannot be asked here: {kind}", where="--chips", mend="leave --chips and --chip-flops out")
+    if not sealed:  # what the room finds at a path is for its record to say
+        _check_place(run)
+    if from_the_beginning and budget is not None:
+        mend = "leave --budget out, or say how many segments with --segments"
+        raise InputError(
+            "trains all steps up to the last one drawn, which no budget holds", where="--from-the-beginning", mend=mend
+        )
     drawn_by = _seed(seed)
     limit = Budget.parse(budget) if budget is not None else None
     if sealed:
@@ -157,6 +165,7 @@ def verify(
         calibrate=calibrate,
         sweep=sweep,
         chips=held,
+        before_s=time.process_time(),
     )
     verification = (verify_group if is_merged(run) else verify_run)(run, request, tell=_tell)
     if as_json:
@@ -168,6 +177,15 @@ def verify(
         if any(f.check == "transcript.replay" and f.outcome is Outcome.FAIL for f in verification.findings):
             typer.echo(f"down to one step and tensor: weighbridge transcript bisect {run}")
     raise typer.Exit(exit_status(verification.findings))
+
+
+def _check_place(run: Path) -> None:
+    """Refuses a path at which nothing was recorded: that is a slip of whoever typed it, and says nothing of a run."""
+    mend = "name a run's folder, weighbridge-runs/3f2a90b1c4d5e6f7 say; weighbridge transcript list shows them"
+    if not run.is_dir():
+        raise InputError("is no folder" if run.exists() else "is not there", where=run, mend=mend)
+    if not is_merged(run) and not (run / "opening.json").exists() and not any(run.glob("journal-*.jsonl")):
+        raise InputError("holds no transcript: neither opening.json nor a journal", where=run, mend=mend)
 
 
 def _tell(sentence: str) -> None:

@@ -100,21 +100,23 @@ class ReplayDesign:
             return segment_detection(len(self.costs), forged=forged, drawn=self.drawn)
         return self._packed(sum(sorted(self.costs)[:forged]), forged)
 
-    def detection_of_steps(self, steps: float, *, overhead: int = 0) -> float:
+    def detection_of_steps(self, steps: float, *, overheads: Sequence[int] = ()) -> float:
         """Least chance to meet a forged stretch if so many steps lie in forged ones, wherever those are.
 
         Args:
             steps: steps in forged stretches, as they were cut.
-            overhead: what starting a replay adds to the cost of each.
+            overheads: what each stretch costs beside its own steps (a start, a walk); none if left out.
         """
+        beside = overheads or [0] * len(self.costs)
         forged, covered = 0, 0
-        for cost in sorted(self.costs, reverse=True):  # the fewest that hold so many
+        lengths = [cost - other for cost, other in zip(self.costs, beside, strict=True)]
+        for length in sorted(lengths, reverse=True):  # the fewest that hold so many
             if covered >= steps - 1e-9:
                 break
-            forged, covered = forged + 1, covered + cost - overhead
+            forged, covered = forged + 1, covered + length
         if self.drawn is not None or not forged:
             return self.detection(forged)
-        return self._packed(steps + forged * overhead, forged)
+        return self._packed(steps + sum(sorted(beside)[:forged]), forged)
 
     def _packed(self, cost: float, forged: int) -> float:
         budgets = self.copies

@@ -6,17 +6,23 @@ from weighbridge.errors import InputError
 
 __all__ = ["anchor_due", "anchor_interval", "planned"]
 
-_LEAST_STEPS = 100
-_LEAST_DIGESTS = 10
-_MOST_ANCHORS = 32
+_LEAST_STEPS, _LEAST_DIGESTS = 100, 10
+_LONG_RUN = 1000
+"""Steps from which on a share of the run is worth drawing by."""
+_LONG_STEPS, _LONG_DIGESTS = 60, 6
+"""So many, and a run's folder stays below a fifth of checkpoints every ten steps (recording.md)."""
+_MOST_ANCHORS = 200
+"""Of so many segments, 1 % of the run pays for one with half as much again to spare (``spending.DEARER``)."""
 
 
 def anchor_interval(given: int | None, *, steps: int | None, stride: int) -> int | None:
     """Returns the steps between anchors of a run, or None for none but those at its ends and after freezes.
 
-    Unless chosen, an anchor comes with every tenth digest at most, at least 100 steps apart, and at most 32 in a run:
-    so it adds less to a step's time than the digests do (writing a state takes three to six times as long as digesting
-    it), and a run keeps at most 33 states whatever its length. Where nobody knows the steps before, there are none.
+    Unless chosen, an anchor comes with every tenth digest at most, at least 100 steps apart; in a run of 1000 steps or
+    more with every sixth, at least 60 apart; and at most 200 times. So it adds no more to a step's time than digests
+    do (writing a state takes three to six times as long as digesting it), a run keeps at most 201 states whatever its
+    length, and from 12,000 steps on 1 % of the run pays for replaying a whole segment. Where nobody knows the steps
+    before, there are none.
 
     Args:
         given: what was asked for; 0 for none, None for the choice above.
@@ -32,7 +38,8 @@ def anchor_interval(given: int | None, *, steps: int | None, stride: int) -> int
         return given or None
     if steps is None:
         return None
-    least = max(_LEAST_STEPS, _LEAST_DIGESTS * stride, math.ceil(steps / _MOST_ANCHORS))
+    apart, digests = (_LONG_STEPS, _LONG_DIGESTS) if steps >= _LONG_RUN else (_LEAST_STEPS, _LEAST_DIGESTS)
+    least = max(apart, digests * stride, math.ceil(steps / _MOST_ANCHORS))
     every = math.ceil(least / stride) * stride
     return every if every < steps else None
 

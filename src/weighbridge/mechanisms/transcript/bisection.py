@@ -13,11 +13,10 @@ from typing import Any, Protocol
 
 import torch
 
-from weighbridge.errors import EvidenceError
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.state import TrainingState
 
-__all__ = ["Answers", "Parting", "bisect", "check_answer", "first_parting"]
+__all__ = ["Answers", "Parting", "bisect", "first_leaf", "first_parting", "is_the_state"]
 
 
 class Answers(Protocol):
@@ -116,13 +115,18 @@ def _elements(name: str, left: torch.Tensor, right: torch.Tensor) -> Parting | N
     return Parting(name=name, element=element, differing=differing, ours=ours, theirs=theirs)
 
 
-def check_answer(state: TrainingState, *, digest: str, salt: bytes, step: int) -> None:
-    """Refuses a state that is not the one whose digest the operator gave.
+def first_leaf(ours: Mapping[str, bytes], theirs: Mapping[str, bytes]) -> Parting | None:
+    """Returns the first tensor or value whose digest differs, generators last; None if all are the same."""
+    unlike = sorted(
+        (name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)),
+        key=lambda name: (name.startswith("generator/"), name),
+    )
+    if not unlike:
+        return None
+    words = [f"digest {side[unlike[0]].hex()[:16]}…" if unlike[0] in side else "none" for side in (ours, theirs)]
+    return Parting(name=unlike[0], element=None, differing=None, ours=words[0], theirs=words[1], others=len(unlike) - 1)
 
-    Raises:
-        EvidenceError: it is another.
-    """
-    if state.plain.get("step") != step or state.digest(salt).hex() != digest:
-        raise EvidenceError(
-            f"the state that the operator shows of step {step} is not the one whose digest he gave", where="answer"
-        )
+
+def is_the_state(state: TrainingState, *, digest: str, salt: bytes, step: int) -> bool:
+    """Returns whether a state that the operator shows is the one whose digest he gave."""
+    return state.plain.get("step") == step and state.digest(salt).hex() == digest

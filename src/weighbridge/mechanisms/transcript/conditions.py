@@ -25,7 +25,7 @@ Value = int | float | str
 
 _LONGEST = 1_000
 _COMPARISON = re.compile(r"\s*([A-Za-z_]{1,40})\s*(<=|>=|==|!=|<|>|=)\s*([^\s<>=!,;()&|]{1,200})\s*")
-_JOIN = re.compile(r"(and|or)\s")
+_JOIN = re.compile(r"(and|or)(?:\s|$)")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _FORMS = "'loss<2.5', 'step>=100 and updates=0', 'loss=nan or loss>9'"
 
@@ -91,20 +91,30 @@ def parse_filter(text: str, *, columns: Mapping[str, type], where: str = "--wher
     while True:
         found = _COMPARISON.match(text, place)
         if found is None:
-            raise InputError(
-                f"has no comparison at {text[place : place + 40]!r}", where=where, mend=f"write it like {_FORMS}"
-            )
+            raise InputError(_no_comparison(text, place), where=where, mend=f"write it like {_FORMS}")
         group.append(_comparison(*found.groups(), columns=columns, where=where))
         place = found.end()
         if place == len(text):
             return Filter((*groups, tuple(group)))
         join = _JOIN.match(text, place)
         if join is None:
-            raise InputError(f"has no 'and' or 'or' at {text[place : place + 40]!r}", where=where)
+            raise InputError(_no_join(text, place), where=where, mend=f"write it like {_FORMS}")
         if join[1] == "or":
             groups.append(tuple(group))
             group = []
         place = join.end()
+
+
+def _no_comparison(text: str, place: int) -> str:
+    if text[place:].strip():
+        return f"has no comparison at {text[place : place + 40]!r}"
+    if not text.strip():
+        return "is empty"
+    return f"ends after {text.split()[-1]!r}, where a comparison has to follow"
+
+
+def _no_join(text: str, place: int) -> str:
+    return f"has {text[place : place + 40]!r} after a comparison, where only 'and' or 'or' can follow"
 
 
 def _comparison(column: str, sign: str, written: str, *, columns: Mapping[str, type], where: str) -> Comparison:

@@ -1,14 +1,22 @@
 """Localising a divergence of one run: replays of the verifier's own, the journal, and the operator's answers."""
 
 import bisect as ordered
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.bisection import Answers, Parting, bisect, check_answer, first_parting
+from weighbridge.mechanisms.transcript.bisection import (
+    Answers,
+    Parting,
+    bisect,
+    first_leaf,
+    first_parting,
+    is_the_state,
+)
+from weighbridge.mechanisms.transcript.leaves import leaves_at
 from weighbridge.mechanisms.transcript.plans import segments_of
 from weighbridge.mechanisms.transcript.replay import Replay, replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
@@ -28,8 +36,10 @@ class Divergence:
         step: the one step: its state before is the same on both sides, the state after is not; None if unknown.
         journal: the first step in between of which the journal tells something else, and what; None if all is alike.
         shown_by: how the step is known.
-        parting: the first tensor and element after that step, where the operator's state is at hand.
+        parting: the first tensor after that step, by the leaves of a committed digest; and its first element, where the
+            operator's state is at hand.
         answers: digests and states that the operator was asked for.
+        refuted: what the operator said that his own state shows to be false; None if nothing is.
     """
 
     agreed: int
@@ -39,6 +49,7 @@ class Divergence:
     shown_by: str
     parting: Parting | None
     answers: int
+    refuted: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain JSON data."""
@@ -50,6 +61,7 @@ class Divergence:
             "shown_by": self.shown_by,
             "parting": None if self.parting is None else self.parting.as_dict(),
             "answers": self.answers,
+            "refuted": self.refuted,
         }
 
 
@@ -99,7 +111,7 @@ def localise(
         Where; None if every committed digest is met.
 
     Raises:
-        EvidenceError: the run cannot be replayed, or an answer contradicts another.
+        EvidenceError: the run cannot be replayed, or the operator does not answer.
         InputError: no such steps, or what a replay needs is not at hand.
     """
     last = transcript.reached if until is None else until
@@ -159,11 +171,17 @@ def _within(
         step = bisect(ours, agreed=agreed, parted=parted, ask=asked.digest, told=asked.told)
         shown_by = "the operator's answers between committed digests"
     after = parted if step is None else step + 1
-    theirs = _theirs(transcript, after, asked)
-    if theirs is not None:
+    shown = _theirs(transcript, after, asked)
+    refuted = shown if isinstance(shown, str) else None
+    leaves = _leaves(transcript, after) if not isinstance(shown, TrainingState) else None
+    if isinstance(shown, TrainingState) or leaves is not None:
         tell(f"replaying once more, for the state at step {after} …")
         with walk(Leg(leg.start, after, leg.anchor), {after}, {after}) as outcome:
-            parting = first_parting(outcome.captured(after), theirs)
+            reached = outcome.captured(after)
+        if isinstance(shown, TrainingState):
+            parting = first_parting(reached, shown)
+        elif leaves is not None:
+            parting = first_leaf(reached.leaves(), leaves)
         if parting is None:
             raise EvidenceError(
                 f"the replay reaches the operator's state of step {after} now, and did not before: it does not repeat",
@@ -177,12 +195,22 @@ def _within(
         shown_by=shown_by,
         parting=parting,
         answers=0 if asked is None else asked.count,
+        refuted=refuted,
     )
 
 
-def _theirs(transcript: Transcript, step: int, asked: _Asked | None) -> TrainingState | None:
-    """Returns the operator's state at a step, from an anchor or by asking, if it has the digest that he gave."""
-    digest = transcript.digests.get(step) or (asked.digests.get(step) if asked is not None else None)
+def _leaves(transcript: Transcript, step: int) -> Mapping[str, bytes] | None:
+    """Returns the digests of tensors behind a committed digest, if they were handed over."""
+    try:
+        return leaves_at(transcript, step)
+    except EvidenceError:
+        return None
+
+
+def _theirs(transcript: Transcript, step: int, asked: _Asked | None) -> TrainingState | str | None:
+    """Returns the operator's state at a step, from an anchor or by asking; in words, how it belies his digest."""
+    committed = transcript.digests.get(step)
+    digest = committed or (asked.digests.get(step) if asked is not None else None)
     if digest is None:
         return None
     for event in transcript.events:
@@ -191,10 +219,13 @@ def _theirs(transcript: Transcript, step: int, asked: _Asked | None) -> Training
             path = transcript.folder / "anchors" / str(name)
             if path.is_file():
                 state = transcript.state(str(name))
-                check_answer(state, digest=digest, salt=transcript.salt(step), step=step)
-                return state
+                if is_the_state(state, digest=digest, salt=transcript.salt(step), step=step):
+                    return state
+                return f"the anchor that the operator handed over for step {step} is not the state that he committed to"
     if asked is None:
         return None
     state = asked.state(step)
-    check_answer(state, digest=digest, salt=transcript.salt(step), step=step)
-    return state
+    if is_the_state(state, digest=digest, salt=transcript.salt(step), step=step):
+        return state
+    gave = "committed to" if committed is not None else "gave when asked"
+    return f"the state that the operator shows of step {step} does not have the digest that he {gave}"

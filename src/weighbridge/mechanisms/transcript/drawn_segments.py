@@ -42,6 +42,7 @@ class Population:
         most: stretches of a draw; None for no limit.
         overhead: steps that starting each replay costs.
         suspicion: weight by the first step of a segment; none below 0.
+        walk: what walking one step without training costs, in steps; 0 where replay begins at an anchor at once.
     """
 
     stretches: tuple[Leg, ...]
@@ -51,11 +52,16 @@ class Population:
     most: int | None
     overhead: int
     suspicion: Mapping[int, float]
+    walk: float = 0.0
+
+    def beside(self, leg: Leg) -> int:
+        """Returns what a stretch costs beside its own steps: its start, and the walk to it."""
+        return self.overhead + math.ceil(self.walk * leg.start)
 
     @property
     def costs(self) -> tuple[int, ...]:
-        """Steps that each stretch costs, its start included."""
-        return tuple(leg.until - leg.start + self.overhead for leg in self.stretches)
+        """Steps that each stretch costs, its start and the walk to it included."""
+        return tuple(leg.until - leg.start + self.beside(leg) for leg in self.stretches)
 
     @property
     def steps(self) -> int:
@@ -115,7 +121,7 @@ class Draw:
     @property
     def cost(self) -> int:
         """Steps that it costs, starts included."""
-        return sum(leg.until - leg.start + self.population.overhead for leg in self.legs)
+        return sum(leg.until - leg.start + self.population.beside(leg) for leg in self.legs)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain JSON data: with the seed, enough to draw again."""
@@ -127,6 +133,7 @@ class Draw:
             "capacity": people.capacity,
             "most": people.most,
             "overhead": people.overhead,
+            "walk": people.walk,
             "design": self.design.form,
             "inclusion": self.design.inclusion,
             "inclusion_bound": self.design.bound,
@@ -154,6 +161,7 @@ def population(
     most: int | None = None,
     overhead: int = 0,
     suspicion: Mapping[int, float] | None = None,
+    walk: float = 0.0,
 ) -> Population:
     """Returns what can be drawn of a run's segments.
 
@@ -164,6 +172,7 @@ def population(
         most: stretches that it may hold.
         overhead: steps that the start of each replay costs.
         suspicion: by the first step of a segment.
+        walk: what walking one step without training costs, in steps.
 
     Raises:
         InputError: a suspicion is no finite number of at least 0.
@@ -177,8 +186,9 @@ def population(
         if leg.until == leg.start:
             continue
         until: int | None = leg.until
-        if capacity is not None and leg.until - leg.start + overhead > capacity:
-            until = max((step for step in ends if leg.start < step <= leg.start + capacity - overhead), default=None)
+        extra = overhead + math.ceil(walk * leg.start)
+        if capacity is not None and leg.until - leg.start + extra > capacity:
+            until = max((step for step in ends if leg.start < step <= leg.start + capacity - extra), default=None)
         if until is not None:
             stretches.append(replace(leg, until=until))
             segments.append(number)
@@ -190,6 +200,7 @@ def population(
         most=most,
         overhead=overhead,
         suspicion=suspected,
+        walk=walk,
     )
 
 

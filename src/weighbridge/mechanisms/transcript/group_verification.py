@@ -221,7 +221,8 @@ def _share(joined: Joined, until: int) -> list[Finding]:
     reached = max(transcript.reached for transcript in joined.ranks)
     if until >= reached:
         return []
-    reason = f"{until} of {reached} steps were replayed, on all {len(joined.ranks)} ranks"
+    reason = f"the first {until} of {reached} steps were replayed, on all {len(joined.ranks)} ranks, from the beginning"
+    reason += f": nothing is drawn, and a step forged after step {until} is never met"
     return [
         Finding(
             check="transcript.replay-share",

@@ -17,11 +17,11 @@ LIGHT_SHARE: Final = 0.25
 _LEAST_ROWS = 12
 """Rows of each stretch that a sweep looks at, whatever its share."""
 _DEARER = 2.0
-"""Times as much as reading a state that comparing it with the one before it is taken to cost."""
+"""Times as much as reading and digesting a state that comparing it with the one before it, too, is taken to cost."""
 
 
 def reading_cost(transcript: Transcript, segments: Sequence[Leg]) -> float:
-    """Returns what it takes to compare all anchors, from the time that the smallest of them takes to read."""
+    """Returns what it takes to compare all anchors, from the time that reading and digesting the smallest takes."""
     anchors = sorted({leg.anchor for leg in segments if leg.anchor is not None})
     sizes = {}
     for anchor in anchors:
@@ -33,7 +33,7 @@ def reading_cost(transcript: Transcript, segments: Sequence[Leg]) -> float:
     least = min(present, key=lambda anchor: present[anchor])
     began = time.process_time()
     try:
-        transcript.state(least)
+        transcript.state(least).digest(bytes(32))
     except EvidenceError:
         return 0.0  # the check itself says what is wrong with it
     return _DEARER * (time.process_time() - began) * sum(present.values()) / present[least]

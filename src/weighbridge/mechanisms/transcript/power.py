@@ -1,20 +1,58 @@
 """What a draw of replays catches: each kind of forgery, the check that meets it, and its least chance per verification.
 
 The forger knows the design, the budget and this table, and puts what he forges where the chance is least; only the
-seed he does not know. So each chance is that of the worst place, and 0 where a place lies out of reach.
+seed he does not know. So each chance is that of the worst place, and 0 where a place lies out of reach. What a met
+forgery comes to is said beside it: after a walk (:mod:`.walk`) a difference is a doubt, no failure.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from weighbridge.evidence.findings import Outcome
 from weighbridge.mechanisms.transcript.drawn_segments import Population
+from weighbridge.mechanisms.transcript.merging import group_of
+from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.planning.replay_design import ReplayDesign
 
-__all__ = ["Power", "powers", "smallest_budget"]
+__all__ = ["Power", "Standing", "powers", "smallest_budget"]
 
 _SHARES = (0.01, 0.1, 0.5)
 _REPLAY, _INITIAL = "transcript.replay", "transcript.initial-state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What replay can show of a run, by how the run was recorded and how it is to be replayed.
+
+    Attributes:
+        start: how the state before step 1 is rebuilt from a seed that others chose; None where nothing binds it.
+        walks: whether the program walks, without training, to where a stretch begins: what differs there is a doubt.
+        apart: why the run is not replayed by itself; None if it is.
+    """
+
+    start: str | None = "always rebuilt from the seed"
+    walks: bool = False
+    apart: str | None = None
+
+    @classmethod
+    def of(cls, transcript: Transcript, *, from_the_beginning: bool = False) -> "Standing":
+        """Returns that of a run.
+
+        Args:
+            transcript: the opened run.
+            from_the_beginning: whether all steps up to the last one drawn are trained again.
+        """
+        start = None
+        if transcript.bound:
+            whose = "the seed" if transcript.nonce is not None else "a seed that nobody else is known to have given"
+            start = f"always rebuilt from {whose}" + (", and the committed data" if transcript.observed else "")
+        apart = None
+        if group_of(transcript) is not None:
+            apart = "one rank of several is not replayed by itself: verify the merged run"
+        elif "spawner" in transcript.contents["config"]:
+            apart = "nothing starts this process in a replay"
+        return cls(start=start, walks=transcript.observed and not from_the_beginning, apart=apart)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +65,7 @@ class Power:
         chance: least chance to catch it, wherever it lies.
         placed: chance where it lies at a place drawn at random; None where it has no place, or no closed form.
         form: how ``chance`` was computed.
+        outcome: what the check says at the worst place if it meets the forgery: fails, or doubts.
     """
 
     forgery: str
@@ -34,30 +73,43 @@ class Power:
     chance: float
     placed: float | None
     form: str
+    outcome: Outcome = Outcome.FAIL
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain JSON data."""
-        return asdict(self)
+        return asdict(self) | {"outcome": self.outcome.value}
 
 
-def powers(people: Population, design: ReplayDesign, *, seeded: bool) -> list[Power]:
+def powers(people: Population, design: ReplayDesign, *, standing: Standing) -> list[Power]:
     """Returns the table.
 
     Args:
         people: what can be drawn.
         design: how.
-        seeded: whether the initial state is rebuilt from a seed that binds it.
+        standing: what replay can show of the run.
     """
-    return [*_first_boundary(seeded), *_everywhere(people, design), *_somewhere(people, design)]
+    met = [*_everywhere(people, design), *_somewhere(people, design)]
+    return [*_first_boundary(standing), *(_as_it_stands(power, people, standing) for power in met)]
 
 
-def _first_boundary(seeded: bool) -> Iterator[Power]:
-    form = "always rebuilt from the seed" if seeded else "nothing binds the start of this run"
+def _first_boundary(standing: Standing) -> Iterator[Power]:
+    form = standing.start or "nothing binds the start of this run"
     for forgery in (
         "stolen weights, or a splice, at the first boundary",
         "initial weights from another seed than the bound one",
     ):
-        yield Power(forgery=forgery, check=_INITIAL, chance=float(seeded), placed=None, form=form)
+        chance = float(standing.start is not None)
+        yield Power(forgery=forgery, check=_INITIAL, chance=chance, placed=None, form=form)
+
+
+def _as_it_stands(power: Power, people: Population, standing: Standing) -> Power:
+    """Returns what a chance is worth for this run: nothing where nothing is replayed, a doubt after a walk."""
+    if standing.apart is not None:
+        placed = None if power.placed is None else 0.0
+        return replace(power, chance=0.0, placed=placed, form=standing.apart)
+    if standing.walks and any(leg.start > 0 for leg in people.every):
+        return replace(power, outcome=Outcome.INCONCLUSIVE)
+    return power
 
 
 def _everywhere(people: Population, design: ReplayDesign) -> Iterator[Power]:
@@ -113,7 +165,7 @@ def _several(people: Population, design: ReplayDesign, forged: int) -> Power:
 def _share(people: Population, design: ReplayDesign, share: float) -> Power:
     hidden = people.steps * (1 - people.reach)
     within = max(0.0, share * people.steps - hidden)
-    chance = design.detection_of_steps(within, overhead=people.overhead)
+    chance = design.detection_of_steps(within, overheads=[people.beside(leg) for leg in people.stretches])
     form = f"in as few segments as hold so many: {design.form}"
     if hidden:
         form = f"{min(share, 1 - people.reach):.1%} hide out of reach; {form}"
@@ -133,8 +185,8 @@ def smallest_budget(people: Population, digests: list[int]) -> tuple[int, int]:
     """
     shortest, longest = [], [0]
     for leg in people.every:
-        longest.append(leg.until - leg.start + people.overhead)
+        longest.append(leg.until - leg.start + people.beside(leg))
         first = min((step for step in (*digests, leg.until) if leg.start < step <= leg.until), default=None)
         if first is not None:
-            shortest.append(first - leg.start + people.overhead)
+            shortest.append(first - leg.start + people.beside(leg))
     return min(shortest, default=0), max(longest)

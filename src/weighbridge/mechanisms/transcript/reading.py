@@ -236,6 +236,8 @@ def _check_complete(transcript: Transcript) -> list[Finding]:
         how = "ends inside a step, whose update is not recorded"
     elif missed := max((int(event.data.get("unwatched", 0)) for event in transcript.events), default=0):
         how = f"leaves {missed} optimizers or tensors out that the program trained and no recorded state holds"
+    elif transcript.observed and not last.events[-1].data["finished"]:
+        how = "ends with a program that did not come to its own end (an exception, or an exit status other than 0)"
     elif not last.events[-1].data["finished"]:
         return [
             transcript_finding(

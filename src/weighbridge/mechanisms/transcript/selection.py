@@ -6,7 +6,7 @@ from typing import Any
 
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.drawn_segments import Draw, draw_replays, population
-from weighbridge.mechanisms.transcript.power import Power, powers, smallest_budget
+from weighbridge.mechanisms.transcript.power import Power, Standing, powers, smallest_budget
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.spending import Account, Budget
 from weighbridge.mechanisms.transcript.transcript import Transcript
@@ -29,6 +29,11 @@ class Selection:
     powers: tuple[Power, ...]
     smallest: tuple[int, int]
     fixed: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run."""
+        return self.draw.population.steps
 
     @property
     def whole(self) -> bool:
@@ -56,15 +61,16 @@ class Selection:
         steps = sum(leg.until - leg.start for leg in legs)
         reason = f"{whole} of {len(every)} segments ({steps} of {people.steps} steps) were replayed"
         worst = 0.0 if people.beyond else self.draw.design.inclusion
-        if not people.stretches:
+        if people.capacity is not None and not people.stretches:
             reason += (
                 f"; the budget leaves {people.capacity} steps to replay, and the first committed digest after any"
-                f" anchor costs {self.smallest[0]}: the smallest useful budget is {self._words(self.smallest[0])}"
+                f" anchor costs {self.smallest[0]}: the smallest useful budget is {self._words(self.smallest[0])},"
+                f" and {self._words(self.smallest[1])} reach all{self._anchors(transcript.stride)}"
             )
         elif people.beyond:
             reason += (
                 f"; {1 - people.reach:.1%} of the steps lie out of this budget's reach, where a forged step is never"
-                f" met ({self._words(self.smallest[1])} reach all)"
+                f" met ({self._words(self.smallest[1])} reach all{self._anchors(transcript.stride)})"
             )
         else:
             reason += f"; one forged step is missed with chance {1 - worst:.1%}, wherever it lies"
@@ -76,6 +82,13 @@ class Selection:
             figure=worst,
             unit="chance to meet one forged step",
         )
+
+    def _anchors(self, stride: int) -> str:
+        """Says what distance between anchors would have brought all of the run into the budget's reach."""
+        people = self.draw.population
+        dearest = max((people.beside(leg) for leg in people.every), default=0)
+        every = 0 if people.capacity is None else (people.capacity - dearest) // stride * stride
+        return f"; with an anchor every {every} steps (anchor_every) this one would" if every > 0 else ""
 
     def _words(self, steps: int) -> str:
         total = steps + self.fixed
@@ -92,7 +105,7 @@ def select_replays(
     budget: Budget | int | None,
     account: Account,
     suspicion: Mapping[int, float],
-    each_starts: bool = False,
+    from_the_beginning: bool = False,
 ) -> Selection:
     """Draws what to replay of a run.
 
@@ -102,24 +115,21 @@ def select_replays(
         seed: seed of the draw.
         segments: segments to replay at most; None for all that the budget allows.
         budget: steps of replay; or a share of the run's compute, everything counted in that the account holds, and
-            the start of the replay.
+            the start of each stretch's own process, with the walk to where it begins.
         account: what was spent already.
         suspicion: by the first step of a segment.
-        each_starts: whether every stretch is replayed by a process of its own, whose start is counted.
+        from_the_beginning: whether all steps up to the last one drawn are trained again.
 
     Raises:
         InputError: a suspicion is no number.
     """
-    capacity, overhead, fixed = None, 0, 0
+    capacity, overhead, fixed, walk = None, 0, 0, 0.0
     budget = Budget(steps=budget) if isinstance(budget, int) else budget
     if budget is not None and budget.share is not None:
-        start = account.in_steps(account.starts_s)
+        overhead = account.in_steps(account.starts_s)
         fixed = account.in_steps(account.spent_cpu_s)
         capacity = account.left_steps(budget.share)
-        if each_starts:
-            overhead = start
-        else:
-            capacity, fixed = max(0, capacity - start), fixed + start
+        walk = account.walk
     elif budget is not None:
         capacity = budget.steps
     people = population(
@@ -129,9 +139,10 @@ def select_replays(
         most=segments,
         overhead=overhead,
         suspicion=suspicion,
+        walk=walk,
     )
     design = people.design
     draw = draw_replays(people, seed=seed, design=design)
-    table = powers(people, design, seeded=not transcript.observed)
+    table = powers(people, design, standing=Standing.of(transcript, from_the_beginning=from_the_beginning))
     smallest = smallest_budget(people, sorted(transcript.digests))
     return Selection(draw=draw, powers=tuple(table), smallest=smallest, fixed=fixed)

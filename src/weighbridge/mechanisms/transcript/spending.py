@@ -66,12 +66,16 @@ class Account:
         run_steps: steps that it trained, those redone after a resumption included.
         entries: what was spent on what, in CPU seconds.
         starts_s: CPU seconds that starting the program took here.
+        walk_s: CPU seconds that walking one step without training took here; 0 for a program that never walks.
+        later_s: CPU seconds set aside for what is done after the draw, beside the replay.
     """
 
     run_cpu_s: float
     run_steps: int
     entries: dict[str, float] = field(default_factory=dict)
     starts_s: float = 0.0
+    walk_s: float = 0.0
+    later_s: float = 0.0
 
     @classmethod
     def of(cls, transcript: Transcript) -> "Account":
@@ -111,6 +115,11 @@ class Account:
             return 0
         return math.ceil(cpu_seconds / self.step_cpu_s / DEARER) if self.step_cpu_s > 0 else 1 << 62
 
+    @property
+    def walk(self) -> float:
+        """Replayed steps that walking one step costs."""
+        return self.walk_s / self.step_cpu_s / DEARER if self.step_cpu_s > 0 else 0.0
+
     def left_steps(self, share: float) -> int:
         """Returns the steps that a share of the run leaves to replay, after what was spent already.
 
@@ -118,7 +127,7 @@ class Account:
         """
         if self.step_cpu_s <= 0:
             return 0
-        left = share * self.run_cpu_s - self.spent_cpu_s
+        left = share * self.run_cpu_s - self.spent_cpu_s - self.later_s
         return max(0, math.floor(left / self.step_cpu_s / DEARER + 1e-9))
 
     def as_dict(self) -> dict[str, Any]:

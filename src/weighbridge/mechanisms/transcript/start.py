@@ -62,8 +62,8 @@ def start(
         batch_size: items a step; default ``config["batch_size"]``.
         stride: steps between committed digests of the full state.
         anchor_every: steps between anchors (whole states written to disk, at which verification can begin); 0 for none
-            but those at the ends and after freezes. Default: one with every tenth digest, at least 100 steps apart and
-            at most 32 in a run.
+            but those at the ends and after freezes. Default: one with every tenth digest, at least 100 steps apart (in
+            runs of 1000 steps and more with every sixth, at least 60 apart), and at most 200 in a run.
         strict: whether a recording that fails later (a full disk, say) ends the training; else it is said aloud, and
             the training goes on unrecorded.
         code: folder of the program's own files; default the main script's folder.

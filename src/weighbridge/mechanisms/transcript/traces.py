@@ -4,9 +4,13 @@ Each digest is keyed with a salt of its step, and covers the step: two steps can
 went. Losses are floating-point numbers with some fifty bits each: an honest run repeats a loss now and then, a whole
 row of different ones never, unless it is trained again without having moved. A journal whose losses were copied from
 another stretch, or made up by a short formula, shows there.
+
+Where weights have converged, losses do come again, alone and in rows: there each comes in other places too. So a row
+counts as copied only if its losses are all different, and come nowhere but where the whole row does.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,10 +20,10 @@ from weighbridge.mechanisms.transcript.reading import transcript_finding
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
-__all__ = ["check_traces"]
+__all__ = ["check_traces", "repeated_row"]
 
 ROW: Final = 6
-"""Losses in a row, at least two of them different, that count as copied when they come twice."""
+"""Losses in a row, all different, that count as copied when they come together twice and never apart."""
 
 
 def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks:
@@ -40,13 +44,16 @@ def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks
         for step, losses in zip(steps, told, strict=True)
         if not all(_finite(loss, scaled=scaled) for loss in losses)
     ]
-    twice = _repeated_row(told)
+    twice = repeated_row(told)
     suspicion: dict[int, float] = {}
     if twice is not None:
         first, second = steps[twice[0]], steps[twice[1]]
         for step in (first, second):
             suspicion[segment_at(segments, step)] = 1.0
-        reason = f"the losses from step {second} on are those from step {first} on, {ROW} in a row and to the last bit"
+        reason = (
+            f"the losses from step {second} on are those from step {first} on, {ROW} different ones in a row that come"
+            " nowhere else, to the last bit"
+        )
         finding = transcript_finding(
             transcript, "losses", Outcome.INCONCLUSIVE, reason, figure=float(ROW), unit="losses"
         )
@@ -71,7 +78,7 @@ def check_traces(transcript: Transcript, segments: Sequence[Leg]) -> LightChecks
         "losses",
         Outcome.PASS,
         f"no digest is claimed twice, {seen} steps' losses{' (as scaled)' if scaled else ''} are finite, and no row of"
-        f" {ROW} comes twice",
+        f" {ROW} different ones comes twice and never apart",
         figure=float(seen),
         unit="steps",
     )
@@ -100,13 +107,15 @@ def _shared_batch(transcript: Transcript) -> tuple[int, int] | None:
     return None
 
 
-def _repeated_row(told: Sequence[tuple[str, ...]]) -> tuple[int, int] | None:
-    """Returns where a row of losses begins the first and the second time."""
-    first: dict[tuple[tuple[str, ...], ...], int] = {}
+def repeated_row(told: Sequence[tuple[str, ...]]) -> tuple[int, int] | None:
+    """Returns where a row of losses begins the first and the second time, if its losses come nowhere else."""
+    times = Counter(told)
+    places: dict[tuple[tuple[str, ...], ...], list[int]] = {}
     for place in range(len(told) - ROW + 1):
         row = tuple(told[place : place + ROW])
-        if len(set(row)) < 2 or not all(row):
-            continue
-        if first.setdefault(row, place) != place:
-            return first[row], place
+        if all(row) and len(set(row)) == ROW:
+            places.setdefault(row, []).append(place)
+    for row, found in places.items():
+        if len(found) > 1 and all(times[loss] == len(found) for loss in row):
+            return found[0], found[1]
     return None

@@ -1,5 +1,6 @@
 """A transcript as the inspector opens it: everything read back is verified against what was logged."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -196,7 +197,7 @@ class Transcript:
         """Steps that were trained, those redone after a resumption included."""
         return sum(1 for event in self.events if event.type == "step")
 
-    @property
+    @cached_property
     def reached(self) -> int:
         """The newest state: updates completed along the run's line."""
         return max((state_step(event) for event in self.events), default=0)
@@ -222,12 +223,15 @@ class Transcript:
 
     def hyperparameters_at(self, step: int) -> Any:
         """Returns the hyperparameters that the journal says the update of ``step`` used."""
-        used = None
-        for number in sorted(self.steps):
-            if number > step:
-                break
-            used = self.steps[number].get("hyperparameters", used)
-        return used
+        steps, told = self._changes
+        place = bisect_right(steps, step)
+        return told[place - 1] if place else None
+
+    @cached_property
+    def _changes(self) -> tuple[list[int], list[Any]]:
+        """The steps at which the journal tells of hyperparameters, and what it tells."""
+        steps = [step for step in sorted(self.steps) if "hyperparameters" in self.steps[step]]
+        return steps, [self.steps[step]["hyperparameters"] for step in steps]
 
     def salt(self, step: int) -> bytes:
         """Returns the salt of the state digest at ``step``."""

@@ -36,11 +36,13 @@ from weighbridge.mechanisms.transcript.merging import group_of
 from weighbridge.mechanisms.transcript.movement import check_movement
 from weighbridge.mechanisms.transcript.parents import parent_anchor
 from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
+from weighbridge.mechanisms.transcript.power import Standing
 from weighbridge.mechanisms.transcript.replay import Replay, replay, walks
 from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.second_seed import check_second_seed
 from weighbridge.mechanisms.transcript.selection import Selection, select_replays
 from weighbridge.mechanisms.transcript.spending import Account, Budget
+from weighbridge.mechanisms.transcript.start_costs import measure_start
 from weighbridge.mechanisms.transcript.sweep import Sweep, Terms
 from weighbridge.mechanisms.transcript.traces import check_traces
 from weighbridge.mechanisms.transcript.transcript import Transcript
@@ -79,6 +81,7 @@ class Request:
         calibrate: folder to keep repeats in; where arithmetic differs, replays are then judged within their tolerance.
         sweep: share of the rows whose losses are looked at, where not every segment is replayed.
         chips: what the run was trained on, to hold its FLOP against; None where that is not known.
+        before_s: CPU seconds that the verifier had spent on this run before, which a budgeted share counts too.
     """
 
     seed: bytes
@@ -96,6 +99,7 @@ class Request:
     calibrate: Path | None = None
     sweep: float = 0.01
     chips: Chips | None = None
+    before_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,11 @@ class Verification:
     def steps(self) -> int:
         """Steps replayed."""
         return sum(until - start for start, until in self.drawn)
+
+    @property
+    def share(self) -> float:
+        """Share of the run's steps that was replayed; 0 where nothing could be drawn."""
+        return self.steps / total if self.selection is not None and (total := self.selection.steps) else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain JSON data."""
@@ -164,6 +173,8 @@ class _Verifier:
         self._transcript, self._request, self._tell = transcript, request, tell
         self._findings: list[Finding] = []
         self._account = Account.of(transcript)
+        if request.before_s:
+            self._account.charge("the verifier's own start", request.before_s)
         self._selection: Selection | None = None
         self._counted: float | None = None
 
@@ -177,10 +188,14 @@ class _Verifier:
             parent = self._parent()
             every = segments_of(self._transcript)
             with self._account.timed("initial state"):
-                self._initial(parent)
+                built = self._initial(parent)
             self._account.starts_s = self._account.entries["initial state"]
+            if built and self._affords("second-seed", lambda: self._account.starts_s):
+                with self._account.timed("second seed"):
+                    self._derive_again(parent)
             with self._account.timed("light checks"):
                 light = self._light(every, parent)
+            self._set_aside(every, parent)
             selection = self._selection = self._draw(every, light.suspicion)
             chosen = selection.draw.legs
             if chosen:
@@ -235,16 +250,31 @@ class _Verifier:
         self._note("parent", Outcome.PASS, reason)
         return anchor
 
-    def _initial(self, parent: Path | None) -> None:
+    def _initial(self, parent: Path | None) -> bool:
+        """Rebuilds the initial state; returns whether it is the committed one."""
         if self._transcript.bound:
             self._tell("rebuilding the initial state from the seed …")
         core, data = self._request.core, self._request.data
         found = check_initial_state(self._transcript, core=core, parent=parent, data=data)
         self._findings.append(found)
-        if found.outcome is Outcome.PASS:
-            self._tell("deriving it under a second seed …")
-            draw = self._request.seed
-            self._findings.append(check_second_seed(self._transcript, draw=draw, core=core, parent=parent, data=data))
+        return found.outcome is Outcome.PASS
+
+    def _derive_again(self, parent: Path | None) -> None:
+        self._tell("deriving it under a second seed …")
+        core, data, draw = self._request.core, self._request.data, self._request.seed
+        self._findings.append(check_second_seed(self._transcript, draw=draw, core=core, parent=parent, data=data))
+
+    def _set_aside(self, every: Sequence[Leg], parent: Path | None) -> None:
+        """Measures what beginning a replay costs where the budget counts it, and sets aside what follows the draw."""
+        request, transcript, account = self._request, self._transcript, self._account
+        budget = request.budget
+        replays = Standing.of(transcript).apart is None
+        if not (isinstance(budget, Budget) and budget.share is not None and transcript.observed and replays):
+            return
+        left = budget.share * account.run_cpu_s - account.spent_cpu_s
+        measure_start(transcript, every, account, left_s=left, data=request.data, parent=parent, core=request.core)
+        if self._counts_flop:  # in a replay for nothing else
+            account.later_s = account.starts_s
 
     def _light(self, every: Sequence[Leg], parent: Path | None) -> LightChecks:
         request = self._request
@@ -255,7 +285,12 @@ class _Verifier:
         if (
             request.sweep > 0
             and drawn
-            and self._affords("sweep", lambda: sweep_cost(self._transcript, every, self._account, share=request.sweep))
+            and (
+                self._transcript.observed
+                or self._affords(
+                    "sweep", lambda: sweep_cost(self._transcript, every, self._account, share=request.sweep)
+                )
+            )
         ):
             self._tell("sweeping over all segments with forward passes …")
             terms = Terms(share=request.sweep, seed=request.seed, data=request.data, parent=parent, core=request.core)
@@ -284,7 +319,7 @@ class _Verifier:
             budget=request.budget,
             account=self._account,
             suspicion={**suspicion, **request.suspicion},
-            each_starts=self._spread,
+            from_the_beginning=request.from_the_beginning,
         )
 
     @property

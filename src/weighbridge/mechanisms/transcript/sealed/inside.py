@@ -77,7 +77,7 @@ def verified(request: Mapping[str, Any]) -> SealedRecord:
     )
     if request.get("run") not in (None, verification.run):
         raise EvidenceError("is not the run that was agreed", where="run")
-    return SealedRecord.of(verification.findings)
+    return SealedRecord.of(verification.findings, share=verification.share)
 
 
 def agreed(request: Mapping[str, Any]) -> Output:

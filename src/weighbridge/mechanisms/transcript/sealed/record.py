@@ -18,7 +18,7 @@ __all__ = ["CHECKS", "RECORD_BYTES", "REPLAYED_LEVELS", "SealedRecord", "most_bi
 
 RECORD_BYTES: Final = 1024
 REPLAYED_LEVELS: Final = 16
-"""Levels of the share of segments replayed: 4 bits."""
+"""Levels of the share of steps replayed: 4 bits."""
 
 CHECKS: Final = (
     "open",
@@ -83,23 +83,25 @@ class SealedRecord:
 
     Attributes:
         outcomes: of :data:`CHECKS`, in their order.
-        replayed: share of the run's segments that was replayed, in fifteenths, rounded down.
+        replayed: share of the run's steps that was replayed, in fifteenths, rounded down.
     """
 
     outcomes: tuple[str, ...]
     replayed: int
 
     @classmethod
-    def of(cls, findings: Iterable[Finding]) -> "SealedRecord":
-        """Returns the record of a verification's findings: reasons, figures, names and steps are dropped."""
+    def of(cls, findings: Iterable[Finding], *, share: float) -> "SealedRecord":
+        """Returns the record of a verification's findings: reasons, figures, names and steps are dropped.
+
+        Args:
+            findings: what was found.
+            share: of the run's steps, how much was drawn to be replayed.
+        """
         worst: dict[str, str] = {}
-        share = 1.0
         for finding in findings:
             name = finding.check.removeprefix(_PREFIX)
             name = name if name in CHECKS else "other"
             worst[name] = max(worst.get(name, _NOT_MADE), str(finding.outcome.value), key=_OUTCOMES.index)
-            if name == "replay-share":
-                share = min(share, finding.figure or 0.0)
         opened = "open" not in worst
         outcomes = tuple(
             worst.get(name, Outcome.PASS.value if opened and name in _SAID_WHEN_WRONG else _NOT_MADE) for name in CHECKS
