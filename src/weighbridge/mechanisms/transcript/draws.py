@@ -2,8 +2,9 @@
 
 Such draws depend on how far the global generators have come, which nobody knows who did not train the steps before.
 So a recording notes the generators' states where an iterator of a DataLoader is made, or begun again (its workers may
-outlive an epoch), and where something is shuffled outside any module, and after the last updates before an anchor, from where on the batches of the next steps are
-fetched. Whoever walks to the middle of a run without training puts them back there (:mod:`.ghost`).
+outlive an epoch), where something is shuffled outside any module, and after the last updates before an anchor, from
+where on the batches of the next steps are fetched. Whoever walks to the middle of a run without training puts them
+back there (:mod:`.ghost`).
 
 What is noted is the operator's word, like every line of the journal: a replay that trains those very steps compares it.
 """

@@ -19,6 +19,7 @@ from weighbridge.mechanisms.transcript.state import (
     digest_tensor,
     generator_states,
 )
+from weighbridge.mechanisms.transcript.untraced import untraced
 
 __all__ = ["InputHook", "Iteration", "LoopHooks"]
 
@@ -156,10 +157,11 @@ class LoopHooks:
             handle = module.register_forward_pre_hook(InputHook(self._forward), with_kwargs=True)
             self._undo.append(handle.remove)
         for optimizer in self._subjects.optimizers.values():
-            self._undo.append(optimizer.register_step_pre_hook(self._pre_step).remove)
-            self._undo.append(optimizer.register_step_post_hook(self._post_step).remove)
+            self._undo.append(optimizer.register_step_pre_hook(untraced(self._pre_step)).remove)
+            self._undo.append(optimizer.register_step_post_hook(untraced(self._post_step)).remove)
         original = torch.autograd.backward
 
+        @untraced
         @functools.wraps(original)
         def noting(tensors: Any, *arguments: Any, **keywords: Any) -> None:
             if isinstance(tensors, Iterator):

@@ -24,6 +24,7 @@ from torch.optim import optimizer as optimizer_hooks
 
 from weighbridge.mechanisms.transcript.compiled import CompiledCalls
 from weighbridge.mechanisms.transcript.loop import InputHook
+from weighbridge.mechanisms.transcript.untraced import untraced
 
 __all__ = ["Engine", "Observer"]
 
@@ -77,7 +78,7 @@ class Observer:
         self._inside = False
         self._undo: list[Callable[[], None]] = [
             module_hooks.register_module_forward_pre_hook(self._called).remove,
-            optimizer_hooks.register_optimizer_step_pre_hook(self._stepped).remove,
+            optimizer_hooks.register_optimizer_step_pre_hook(untraced(self._stepped)).remove,
             self._watch_backward(),
             CompiledCalls(self._called_compiled, ours=self._ours).stop,
         ]
@@ -90,6 +91,7 @@ class Observer:
     def _watch_backward(self) -> Callable[[], None]:
         original = torch.autograd.backward
 
+        @untraced
         @functools.wraps(original)
         def noting(*arguments: Any, **keywords: Any) -> None:
             if self._state == "waiting":
