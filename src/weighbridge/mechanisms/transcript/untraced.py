@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-import torch
+from torch._compile import _disable_dynamo
 
 __all__ = ["untraced"]
 
@@ -24,5 +24,5 @@ def untraced(function: Callable[P, R]) -> Callable[P, R]:
         return function(*arguments, **keywords)
 
     # As PyTorch marks its own: what torch.compiler.disable needs is imported with the first call, not before.
-    marked: Callable[P, R] = torch._disable_dynamo(calling)
+    marked: Callable[P, R] = _disable_dynamo(calling)
     return marked
