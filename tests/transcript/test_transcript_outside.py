@@ -1,6 +1,9 @@
 """Programs that use paths outside of what was committed: they cannot be replayed, and are not accused for it."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ pytestmark = pytest.mark.real
 def bench(tmp_path: Path, world: World) -> Bench:
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "settings.json").write_text('{"rate": 0.02}')
+    time.sleep(0.3)  # what a process wrote itself is known by its time
     return Bench(tmp_path, world.zygote)
 
 
@@ -32,11 +36,17 @@ def bench(tmp_path: Path, world: World) -> Bench:
 def test_a_path_elsewhere_is_inconclusive_and_named(bench: Bench, way: str, path: str) -> None:
     """The last chooses to end so: it wins nothing but that nothing is shown."""
     outside = bench.folder / path
-    recorded = bench.record("--bind", "--anchor-every", "5", "--", "python", bench.place("elsewhere"), way, outside)
+    words = ("--bind", "--anchor-every", "5", "--", "python", bench.place("elsewhere"), way, outside)
+    recorded = Bench(bench.folder).record(*words)
     assert recorded.returncode == 0 and "20 steps recorded" in recorded.stderr, recorded.stderr
     ended = CliRunner().invoke(build(), ["transcript", "verify", str(bench.run), "--json"])
     found = {finding["check"]: finding for finding in json.loads(ended.stdout)["findings"]}
     asked = outside / "notes.txt" if way == "noting" else outside
+    kinds = {"setting": "reads", "saving": "writes to", "noting": "writes to"}
+    file = {"setting": outside, "saving": outside / "checkpoint.pt", "noting": asked}
+    said = [line for line in recorded.stderr.splitlines() if "the program" in line and "replay will not" in line]
+    expected = [f"weighbridge: the program {kinds[way]} {file[way]}, "] if way in kinds else []
+    assert [line.split(", ")[0] + ", " for line in said] == expected
     assert ended.exit_code == 3  # as wherever a check could not be made
     assert found["transcript.replay"]["outcome"] == "inconclusive", found["transcript.replay"]
     reason = found["transcript.replay"]["reason"]
@@ -50,13 +60,15 @@ def test_a_path_elsewhere_is_inconclusive_and_named(bench: Bench, way: str, path
 
 
 def test_a_folder_that_the_program_makes_is_no_hindrance(bench: Bench) -> None:
-    assert bench.record("--", "python", bench.place("elsewhere"), "making", bench.folder / "disk").returncode == 0
+    recorded = bench.record("--", "python", bench.place("elsewhere"), "making", bench.folder / "disk")
+    assert recorded.returncode == 0 and "replay will not" not in recorded.stderr
     assert Bench(bench.folder).verify()["transcript.replay"][0] == "pass"
 
 
 def test_what_is_named_is_shown(bench: Bench) -> None:
     words = ("--", "python", bench.place("elsewhere"), "setting", bench.folder / "disk" / "settings.json")
-    assert bench.record("--data", "disk/settings.json", *words).returncode == 0
+    recorded = bench.record("--data", "disk/settings.json", *words)
+    assert recorded.returncode == 0 and "replay will not" not in recorded.stderr
     assert bench.verify()["transcript.replay"][0] == "pass"
 
 
@@ -87,6 +99,7 @@ def test_a_program_that_loops_over_ours(world: World, tmp_path: Path) -> None:
     assert check_initial_state(within.open()).outcome.value == "pass"
     assert audit_run(within.open(), {}).accepted
     (project.folder / "config.json").rename(tmp_path / "config.json")
+    # Read before start is called, and so before anything is watched: not said.
     ended = project.train("train.py", str(project.data), str(tmp_path / "config.json"), spool=True)
     found = check_initial_state(ended.open())
     assert found.outcome.value == "inconclusive" and str(tmp_path / "config.json") in found.reason
@@ -134,3 +147,65 @@ def test_which_endings_are_believed(tmp_path: Path) -> None:
     worker = "FileNotFoundError: Caught FileNotFoundError in DataLoader worker process 0."
     assert asked(head, at, worker, "Original Traceback (most recent call last):", at, missing) is not None
     assert asked(head, at, "FileNotFoundError: No such file or directory: /mnt/w.safetensors") == "/mnt/w.safetensors"
+
+
+def test_what_is_opened_elsewhere_is_said_once_a_kind(tmp_path: Path) -> None:
+    code, data, other = (tmp_path / name for name in ("code", "data", "other"))
+    for folder in (code, data, other, tmp_path / "runs"):
+        folder.mkdir()
+        for name in ("settings.json", "notes.txt"):
+            (folder / name).touch()
+    (code / "link.txt").symlink_to(data / "notes.txt")
+    script = tmp_path / "hearing.py"
+    script.write_text(HEARING)
+    time.sleep(0.3)
+    command = [sys.executable, str(script), str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    lines = ended.stderr.splitlines()
+    assert [line.split(", ")[0] for line in lines] == [
+        f"weighbridge: the program writes to {other / 'out.txt'}",
+        f"weighbridge: the program reads {other / 'notes.txt'}",
+    ], ended.stderr
+    assert "--data" in lines[1] and "own folder" in lines[0]
+    assert ended.stdout == "fine\n"
+
+
+HEARING = """
+import os, sys, tempfile
+from pathlib import Path
+from weighbridge.mechanisms.transcript.opens import Opens
+
+root = Path(sys.argv[1])
+code, data, other = (root / name for name in ("code", "data", "other"))
+opens = Opens(code=code, data=[data], own=[root / "runs"])
+# Nothing of this is missing in a replay, or nobody can tell.
+import sqlite3, xml.dom.minidom
+for path in (code / "settings.json", code / "link.txt", data / "notes.txt", root / "runs" / "notes.txt"):
+    path.read_bytes()
+Path("/proc/self/maps").read_bytes()
+with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile():
+    Path(folder, "own.txt").write_text("own")
+    Path(folder, "own.txt").read_text()
+(code / "out.txt").write_text("below its own folder")
+(other / "made" / "deep").mkdir(parents=True)
+(other / "made" / "deep" / "out.txt").write_text("in a folder that it made")
+(other / "made" / "deep" / "out.txt").read_text()
+for missing in (other / "none.txt", other / "none" / "out.txt"):
+    for mode in "rw":
+        try:
+            open(missing, "r" if missing.name == "none.txt" else mode)
+        except OSError:
+            pass
+child = os.fork()
+if child == 0:
+    (other / "notes.txt").read_text()
+    os._exit(0)
+os.waitpid(child, 0)
+print("fine", flush=True)
+(other / "out.txt").write_text("elsewhere")
+(other / "out.txt").read_text()
+(other / "notes.txt").read_text()
+(other / "settings.json").read_text()
+(other / "more.txt").write_text("said once")
+opens.close()
+"""

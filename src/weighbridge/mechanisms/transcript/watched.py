@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["BOUND", "WATCHED", "Program", "Watch", "is_bound"]
+__all__ = ["BOUND", "CODE_SUFFIXES", "WATCHED", "Program", "Watch", "is_bound"]
 
 BOUND: Final = {"seeds": "bound"}
 """Configuration of a program whose seeds follow from the run's."""
@@ -67,6 +67,9 @@ class Watch:
     strict: bool
     anchor_every: int = 0
 
+
+CODE_SUFFIXES: Final = (".py", ".json", ".toml", ".yaml", ".yml")
+"""Files below a program's folder that are committed as its code."""
 
 WATCHED: Final = "WEIGHBRIDGE_WATCHED"
 """Set in the environment of a program that is watched from outside, so that it does not record itself besides."""
