@@ -147,6 +147,9 @@ def test_which_endings_are_believed(tmp_path: Path) -> None:
     worker = "FileNotFoundError: Caught FileNotFoundError in DataLoader worker process 0."
     assert asked(head, at, worker, "Original Traceback (most recent call last):", at, missing) is not None
     assert asked(head, at, "FileNotFoundError: No such file or directory: /mnt/w.safetensors") == "/mnt/w.safetensors"
+    assert asked(head, at, "FileNotFoundError: rows.txt not found.") == "/home/them/code/rows.txt"  # as NumPy says it
+    arrow = "FileNotFoundError: [Errno 2] Failed to open local file '/mnt/x'. Detail: [errno 2] No such file"
+    assert asked(head, at, arrow) == "/mnt/x"
 
 
 def test_what_is_opened_elsewhere_is_said_once_a_kind(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Heard by an audit hook, once for what it reads and once for what it writes, and never surely complete: libraries written
 in C open files unheard, and so do processes that the program starts. Nothing of what the program does changes, and what
 the hook cannot tell it leaves unsaid: a file in a system's folder or a cache, one that this process wrote itself, a
-folder that it made. An audit hook cannot be taken away, so this one looks at nothing once it has said its two sentences.
+folder that it made. An audit hook cannot be taken away: this one looks at nothing once it has said its two sentences.
 """
 
 import contextlib

@@ -34,9 +34,9 @@ _HEADER: Final = "Traceback (most recent call last):"
 _CAUSED: Final = "The above exception was the direct cause of the following exception:"
 _RANK: Final = re.compile(r"^(\[rank\d+\]:\s?)+")
 _SYSTEM: Final = re.compile(r"^(?:\w+\.)*(?:FileNotFoundError|PermissionError|NotADirectoryError|OSError): (.*)$")
-_NUMBERED: Final = re.compile(r"\[Errno (\d+)\] [^:]*: (.*)$")
+_NUMBERED: Final = re.compile(r"\[Errno (\d+)\] (.*)$")
 _QUOTED: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
-_UNNUMBERED: Final = re.compile(r"No such file or directory: (.+)$")
+_UNNUMBERED: Final = re.compile(r"No such file or directory: (?P<after>.+)$|^(?P<before>.+) not found\.$")
 _SAVING: Final = re.compile(r"^RuntimeError: Parent directory (.+) does not exist\.$")
 _SERIALIZING: Final = re.compile(r'^(?:\w+\.)*SafetensorError: .*\(os error (\d+)\) at path "(.+)"$')
 
@@ -125,4 +125,4 @@ def _complaints(line: str) -> Iterator[tuple[str, int]]:
                 for quoted in _QUOTED.findall(numbered[2]):
                     yield str(ast.literal_eval(quoted)), int(numbered[1])
         elif unnumbered := _UNNUMBERED.search(system[1]):
-            yield unnumbered[1].strip("\"'"), errno.ENOENT
+            yield (unnumbered["after"] or unnumbered["before"]).strip("\"'"), errno.ENOENT
