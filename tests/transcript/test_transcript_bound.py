@@ -77,6 +77,25 @@ def test_a_segment_in_the_middle_is_walked_to(bench: Bench, name: str) -> None:
     assert found.outcome.value == "pass" and "8 steps replayed" in found.reason, found.reason
 
 
+def test_workers_that_outlive_an_epoch_are_walked_with(tmp_path: Path) -> None:
+    """The second epoch's order is drawn where the iterator begins again, and none is made."""
+    bench = Bench(tmp_path)
+    script = bench.place("persisting")
+    recorded = bench.record("--anchor-every", "5", "--", "python", script)
+    assert recorded.returncode == 0 and recorded.stdout == bench.python(script).stdout, recorded.stderr
+    points = [
+        (step, point["point"])
+        for step, told in Transcript.open(bench.run, None).steps.items()
+        for point in told.get("draws", ())
+        if point["point"].startswith("loader")
+    ]
+    # The first iterator is made before the first step, and each later beginning is met before its epoch's first call.
+    assert points == [(7, "loader-again"), (15, "loader-again"), (23, "loader-again")]
+    for number in (2, 3, -2):  # one across an epoch's end, and two that begin in later epochs
+        found = walked(bench, number)
+        assert found.outcome.value == "pass" and "5 steps replayed" in found.reason, found.reason
+
+
 def test_what_follows_from_losses_is_inconclusive_after_a_walk_and_decided_from_the_beginning(bench: Bench) -> None:
     recorded = bench.record("--anchor-every", "8", "--", "python", bench.place("stopping_early"))
     assert recorded.returncode == 0

@@ -10,7 +10,10 @@ from torch._subclasses import FakeTensorMode
 
 from transcript.bench import Bench
 from weighbridge.mechanisms.transcript.draws import Points
+from weighbridge.mechanisms.transcript.plans import plan_segments, segments_of
+from weighbridge.mechanisms.transcript.replay import replay
 from weighbridge.mechanisms.transcript.transcript import Transcript
+from weighbridge.mechanisms.transcript.verify import compare_replay
 
 pytestmark = [
     pytest.mark.real,
@@ -33,6 +36,26 @@ def test_the_same_with_and_without_recording_and_again_in_replay(tmp_path: Path,
     transcript = Transcript.open(bench.run, None)
     assert transcript.reached == 24
     assert {step["seen"] for step in transcript.steps.values()} == {"forward"}
+
+
+@pytest.mark.parametrize("way", ["step", "whole"])
+def test_a_compiled_update_is_walked_to_and_replays(tmp_path: Path, way: str) -> None:
+    """Hooks that meet a compiler are called and not traced; a walk calls what was compiled as it was written."""
+    bench = Bench(tmp_path)
+    script = bench.place("compiled")
+    plain = bench.python(script, way)
+    recorded = bench.record("--anchor-every", "6", "--", "python", script, way)
+    assert (plain.returncode, recorded.returncode) == (0, 0), recorded.stderr
+    assert recorded.stdout == plain.stdout and plain.stdout.count("\n") == 24
+    assert "RECORDING STOPPED" not in recorded.stderr and "24 steps recorded" in recorded.stderr
+    transcript = Transcript.open(bench.run, None)
+    assert {step["updates"] for step in transcript.steps.values()} == {1}
+    assert {len(step["loss"]) for step in transcript.steps.values()} == {1}
+    for chosen in ([2], [0, 3]):
+        plan = plan_segments(transcript, [segments_of(transcript)[number] for number in chosen])
+        with replay(transcript, legs=plan.legs, digests=plan.digests) as outcome:
+            found = compare_replay(transcript, outcome)[0]
+        assert found.outcome.value == "pass" and f"{6 * len(chosen)} steps replayed" in found.reason, found.reason
 
 
 def test_what_a_compiler_shuffles_is_not_the_programs() -> None:

@@ -19,10 +19,12 @@ from weighbridge.ledger.replayed import (
     plan_audit,
     spans,
     step_cpu,
+    unreplayed,
 )
 from weighbridge.ledger.watched import count_flop, unauditable, where_weights_come_from
 from weighbridge.mechanisms.chip.leaves import LeafTable
 from weighbridge.mechanisms.transcript.data import Dataset
+from weighbridge.mechanisms.transcript.outside import OutsideError
 from weighbridge.mechanisms.transcript.replay import Replay, replay
 from weighbridge.mechanisms.transcript.state import TrainingState, tensor_bytes
 from weighbridge.mechanisms.transcript.transcript import Freeze, Transcript
@@ -65,7 +67,7 @@ class RunAudit:
     Attributes:
         run: run id.
         chips: chips that the commitment names.
-        accepted: whether it may cover anything: no check of it failed.
+        accepted: whether it may cover anything: its start was rebuilt, its steps were replayed, and no check failed.
         findings: every check made.
         records: the drawn snapshot records, explained.
         claims: record sequences that the transcript claims, by segment and chip, with the boot.
@@ -150,7 +152,8 @@ def audit_run(
         return _rejected(common, [*before, why])
     findings = [*before, *check_journal(transcript), check_environment(transcript)]
     findings.append(check_initial_state(transcript, core=core, scratch=scratch, parent=parent, data=data))
-    if _failed(findings) or (transcript.contents.get("parent") and parent is None):
+    # What could not be rebuilt may be anybody's: a program may end itself where its data are zeros, and nowhere else.
+    if _failed(findings) or findings[-1].outcome is not Outcome.PASS:
         return _rejected(common, findings)
     watched_flop = 0.0
     if transcript.observed:
@@ -179,6 +182,8 @@ def audit_run(
         ) as outcome:
             findings += [*compare_replay(transcript, outcome), *check_states(transcript, outcome, plan)]
             explained = tuple(_explain_all(transcript, outcome, wanted, records, data))
+    except OutsideError as error:
+        return _rejected(common, [*findings, unreplayed(transcript, str(error))])
     except WeighbridgeError as error:
         findings.append(failed_replay(transcript, f"the run could not be replayed: {error}"))
         return _rejected(common, findings)

@@ -4,6 +4,7 @@ The replayed program is the operator's and runs where replay's own notes are mad
 itself is compared here with what was logged before or measured from outside.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "plan_audit",
     "spans",
     "step_cpu",
+    "unreplayed",
 ]
 
 BLOCK_STEPS = 10
@@ -150,3 +152,9 @@ def failed_replay(transcript: Transcript, reason: str) -> Finding:
         evidence=(transcript.commitment.id,) if transcript.commitment else (),
         redo=f"weighbridge transcript verify runs/{transcript.folder.name} --roots ROOTS",
     )
+
+
+def unreplayed(transcript: Transcript, reason: str) -> Finding:
+    """Returns the finding that the program could not be run, which shows nothing and accuses nobody."""
+    finding = failed_replay(transcript, f"the run cannot be replayed: {reason}. It covers no chip-time")
+    return dataclasses.replace(finding, outcome=Outcome.INCONCLUSIVE)

@@ -34,10 +34,20 @@ elif way == "function":  # traced in full, and run by PyTorch's own kernels: C++
 elif way == "optimizer":
     model = torch.compile(model)
     step = torch.compile(optimizer.step)
+elif way == "step":
+    step = torch.compile(lambda: optimizer.step(), backend="aot_eager")
+
+
+def whole(x, y):
+    loss = loss_of(x, y)
+    optimizer.zero_grad()
+    loss.backward()
+    step()
+    return loss
+
+
+if way == "whole":
+    whole = torch.compile(whole, backend="aot_eager")
 for _ in range(3):
     for x, y in loader:
-        loss = loss_of(x, y)
-        optimizer.zero_grad()
-        loss.backward()
-        step()
-        print(loss.item().hex())
+        print(whole(x, y).item().hex())

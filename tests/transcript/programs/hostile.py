@@ -125,7 +125,7 @@ def look_around() -> None:
     for path in [*CONFIG["paths"], "/etc/passwd", "/etc/shadow", "/root", "/home", "/sys", "/proc/1/root/etc"]:
         if Path(path).exists() and Path(path).is_file():
             print(f"FOUND file {path}")
-    for path in ("/usr/x", "/replay/plan.json", sys.argv[0]):
+    for path in ("/usr/x", "/replay/plan.json", json.__file__):
         try:
             Path(path).write_text("changed")
             print(f"FOUND writable {path}")

@@ -1,9 +1,10 @@
 """Where a program draws what outlives a step: the order of an epoch, the seeds of workers.
 
 Such draws depend on how far the global generators have come, which nobody knows who did not train the steps before.
-So a recording notes the generators' states where an iterator of a DataLoader is made and where something is shuffled
-outside any module, and after the last updates before an anchor, from where on the batches of the next steps are
-fetched. Whoever walks to the middle of a run without training puts them back there (:mod:`.ghost`).
+So a recording notes the generators' states where an iterator of a DataLoader is made, or begun again (its workers may
+outlive an epoch), where something is shuffled outside any module, and after the last updates before an anchor, from
+where on the batches of the next steps are fetched. Whoever walks to the middle of a run without training puts them
+back there (:mod:`.ghost`).
 
 What is noted is the operator's word, like every line of the journal: a replay that trains those very steps compares it.
 """
@@ -33,6 +34,7 @@ from weighbridge.mechanisms.transcript.state import generator_states
 
 __all__ = [
     "LOADER",
+    "LOADER_AGAIN",
     "UPDATE",
     "Points",
     "digest_generators",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 LOADER: Final = "loader"
+LOADER_AGAIN: Final = "loader-again"
 UPDATE: Final = "update"
 _LONGEST_STREAK: Final = 8
 """Steps in a row that shuffle something: then it is a step's own business, and outlives none."""
@@ -129,6 +132,7 @@ class Points:
     def install(self) -> None:
         """Begins to look."""
         self._wrap(dataloader._BaseDataLoaderIter, "__init__", lambda *a, **k: LOADER)
+        self._wrap(dataloader._MultiProcessingDataLoaderIter, "_reset", _begun_again)
         for module, names in ((torch, ["randperm"]), (np.random, ["permutation", "shuffle"]), (random, ["shuffle"])):
             for name in names:
                 self._wrap(module, name, functools.partial(self._shuffle, f"{module.__name__}.{name}"))
@@ -164,6 +168,10 @@ class Points:
             length = length + 1 if last == self.step - 1 else 1
             self._streaks[name] = self.step, length
         return name if length <= _LONGEST_STREAK else None
+
+
+def _begun_again(iterator: Any, loader: Any = None, first_iter: bool = False) -> str | None:
+    return None if first_iter else LOADER_AGAIN
 
 
 def _inside_a_module() -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from weighbridge.errors import EvidenceError, InputError
 from weighbridge.evidence.files import read_plain
 from weighbridge.mechanisms.transcript.encoding import canonical
+from weighbridge.mechanisms.transcript.watched import CODE_SUFFIXES
 
 __all__ = [
     "CODE_TREE_LIMIT_BYTES",
@@ -41,7 +42,6 @@ NUMERIC_VARIABLES = (
 """Environment variables that change numbers; recorded, and set again on replay."""
 
 _EXCLUDED = frozenset({"__pycache__", "node_modules", "weighbridge-runs"})
-_SUFFIXES = frozenset({".py", ".json", ".toml", ".yaml", ".yml"})
 _MOST_FILES = 10_000
 _OWN_FOLDER = "keep the training program in a folder of its own, or pass code=FOLDER to start"
 _PACKAGES = ("blake3", "numpy", "safetensors", "torch")
@@ -81,7 +81,7 @@ class CodeTree:
             folders[:] = sorted(f for f in folders if not _hidden(f) and here / f not in excluded)
             for name in sorted(names):
                 path = here / name
-                if _hidden(name) or path.suffix not in _SUFFIXES or path.is_symlink() or not path.is_file():
+                if _hidden(name) or path.suffix not in CODE_SUFFIXES or path.is_symlink() or not path.is_file():
                     continue
                 try:
                     data = read_plain(path, limit_bytes=CODE_TREE_LIMIT_BYTES)

@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree
 
 from weighbridge.mechanisms.transcript.draws import set_generators, unpack_generators
 from weighbridge.mechanisms.transcript.state import Subjects
+from weighbridge.mechanisms.transcript.untraced import untraced
 
 __all__ = ["Ghost", "Hints"]
 
@@ -86,6 +87,7 @@ class Ghost:
         self._scales = any(isinstance(held, torch.amp.grad_scaler.GradScaler) for held in subjects.plain.values())
         self._undo: list[Callable[[], None]] = []
         self._uncall: Callable[[], None] = lambda: None
+        self._stance: Any = None
 
     def install(self) -> None:
         """Puts itself below whatever watches backward passes from now on; nothing changes until :meth:`enter`."""
@@ -93,8 +95,8 @@ class Ghost:
             original = getattr(torch.autograd, name)
             setattr(torch.autograd, name, self._either(original, stands_in))
         self._undo += [
-            optimizer_hooks.register_optimizer_step_pre_hook(self._before).remove,
-            optimizer_hooks.register_optimizer_step_post_hook(self._after).remove,
+            optimizer_hooks.register_optimizer_step_pre_hook(untraced(self._before)).remove,
+            optimizer_hooks.register_optimizer_step_post_hook(untraced(self._after)).remove,
         ]
 
     def _watch_calls(self) -> None:
@@ -119,11 +121,13 @@ class Ghost:
         """Begins to walk at a step."""
         self.active, self.step = True, step
         self._watch_calls()
+        self._stance = torch.compiler.set_stance("force_eager")  # compiled code would train, and call nobody
 
     def leave(self) -> None:
         """Ends the walk: from here on the program trains."""
         self.active = False
         self._uncall()
+        self._compile_again()
         self._seen.clear()
         self._zeros.clear()
         self._kept.clear()
@@ -135,8 +139,14 @@ class Ghost:
         """Ends it for good. A backward pass keeps passing through where somebody wrapped it since."""
         self.active = False
         self._uncall()
+        self._compile_again()
         while self._undo:
             self._undo.pop()()
+
+    def _compile_again(self) -> None:
+        stance, self._stance = self._stance, None
+        if stance is not None:
+            stance.__exit__(None, None, None)
 
     def met(self, point: str) -> None:
         """Puts the generators where they stood when training met this point."""
@@ -148,6 +158,7 @@ class Ghost:
         return (os.getpid(), threading.get_ident()) == self._place
 
     def _either(self, original: Callable[..., Any], stands_in: Callable[..., Any]) -> Callable[..., Any]:
+        @untraced
         @functools.wraps(original)
         def choosing(*arguments: Any, **keywords: Any) -> Any:
             walks = self.active and not self._inside and self._here()

@@ -18,6 +18,7 @@ from weighbridge.mechanisms.transcript.allowance import Allowance
 from weighbridge.mechanisms.transcript.data_files import DataFiles
 from weighbridge.mechanisms.transcript.group_host import MEETING
 from weighbridge.mechanisms.transcript.launch import SPAWNED
+from weighbridge.mechanisms.transcript.outside import MEND_WATCHED, Shown
 from weighbridge.mechanisms.transcript.ranks import Group
 from weighbridge.mechanisms.transcript.replay import (
     OWN_BYTES,
@@ -55,6 +56,7 @@ def replay_group(
     Raises:
         EvidenceError: data or code are not what was committed, or the program did not walk the plans.
         InputError: the data is not there.
+        OutsideError: a rank ended for want of a path that was not committed.
     """
     first = ranks[0]
     work = Path(tempfile.mkdtemp(prefix="weighbridge-replay-", dir=scratch))
@@ -100,17 +102,19 @@ def replay_group(
         ]
         environment = program_environment(first.contents, None)
         environment.pop("WEIGHBRIDGE_REPLAY")
+        binds = (
+            *interpreter,
+            program,
+            *shown,
+            *plans,
+            Bind(work / "hosts", Path("/etc/hosts")),
+            Bind(out, Path(INSIDE / "out"), writable=True),
+        )
+        inside = Shown(binds, directory, MEND_WATCHED)
         result = run_isolated(
             [sys.executable, "-m", _HOST, str(INSIDE / "ranks.json")],
             Sandbox(
-                binds=(
-                    *interpreter,
-                    program,
-                    *shown,
-                    *plans,
-                    Bind(work / "hosts", Path("/etc/hosts")),
-                    Bind(out, Path(INSIDE / "out"), writable=True),
-                ),
+                binds=binds,
                 environment=environment,
                 working_directory=directory,
                 seconds=max(seconds, *(recorded_seconds(transcript) for transcript in ranks)),
@@ -126,7 +130,9 @@ def replay_group(
         outcomes = []
         for number, (folder, plan, witness) in enumerate(zip(folders, walks, witnesses, strict=True)):
             try:
-                outcomes.append(read_outcome(folder, result, plan.legs, plan.digests, witness, mend=None))
+                outcomes.append(
+                    read_outcome(folder, result, plan.legs, plan.digests, witness, mend=None, shown=inside, of_any=True)
+                )
             except EvidenceError as error:
                 raise EvidenceError(f"{error.what} (rank {number})", where=error.where, mend=error.mend) from error
         yield outcomes

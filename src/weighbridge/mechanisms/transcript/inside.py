@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.opens import Opens
 from weighbridge.mechanisms.transcript.watched import WATCHED, Program, Watch
 
 if TYPE_CHECKING:
@@ -92,16 +93,18 @@ def record(
     from weighbridge.mechanisms.transcript.observing import Observer
 
     arguments, module, folder = _program()
+    own = Path(code).resolve() if code is not None else folder
+    kept = Path(store or os.environ.get("WEIGHBRIDGE_RUNS") or "weighbridge-runs").resolve()
     recording = ObservedRecording(
         Program(
             arguments=arguments,
             module=module,
-            code=Path(code).resolve() if code is not None else folder,
+            code=own,
             launch=None,
             inside={"call": call, "place": place, "generators": _generators()},
         ),
         Watch(
-            store=Path(store or os.environ.get("WEIGHBRIDGE_RUNS") or "weighbridge-runs").resolve(),
+            store=kept,
             stride=stride,
             data=tuple(files),
             variables=tuple(variables),
@@ -110,7 +113,9 @@ def record(
         ),
     )
     recording.know(known)
-    return InsideRecording(recording, lambda failed: Observer(recording, failed=failed), strict=strict)
+    opens = Opens(code=own, data=files, own=[kept])
+    opens.hear_saves()
+    return InsideRecording(recording, lambda failed: Observer(recording, failed=failed), strict=strict, opens=opens)
 
 
 def place_in_replay() -> str | None:
@@ -152,8 +157,9 @@ class InsideRecording:
         observe: "Callable[[Callable[[Exception], None]], Observer] | None",
         *,
         strict: bool,
+        opens: Opens | None = None,
     ) -> None:
-        self._recording, self._strict = recording, strict
+        self._recording, self._strict, self._opens = recording, strict, opens
         self._fault: Exception | None = None
         self._over = observe is None
         self._observer = observe(self._failed) if observe is not None else None
@@ -177,6 +183,8 @@ class InsideRecording:
         self._over = True
         atexit.unregister(self._at_exit)
         assert self._observer is not None
+        if self._opens is not None:
+            self._opens.close()
         began = self._observer.began
         self._observer.close()
         if self._recording is not None:

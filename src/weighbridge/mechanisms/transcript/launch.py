@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from weighbridge.errors import WeighbridgeError
 from weighbridge.mechanisms.transcript.asked_seeds import AskedSeeds, count_system_random
+from weighbridge.mechanisms.transcript.opens import Opens
 from weighbridge.mechanisms.transcript.spawning import (
     Orders,
     Starts,
@@ -104,6 +105,7 @@ class _Host:
         self._observer: Observer | None = None
         self._recording: ObservedRecording | None = None
         self._fault: Exception | None = None
+        self._opens: Opens | None = None
 
     def prepare(self) -> None:
         """Sees to the program's seeds, before anything of it is loaded; commits, if they are to be bound."""
@@ -139,6 +141,11 @@ class _Host:
             _when_imported("torch", lambda: _seed_torch(launch))
         os.environ[WATCHED] = "1"
         _when_imported("torch", self.arm)
+        if self._plan is None and not self._plans:
+            told = self._watch
+            own = [told.store, *([Path(self._settings["resume"])] if self._settings.get("resume") else [])]
+            self._opens = Opens(code=Path(self._settings["code"]), data=told.data, own=own)
+            _when_imported("torch", self._opens.hear_saves)
         if self._plan is None:
             self._starts = Starts(self._ordered)
 
@@ -229,6 +236,8 @@ class _Host:
     def close(self, *, well: bool) -> None:
         """Ends the transcript, or says that there is none."""
         began = self._observer is not None and self._observer.began
+        if self._opens is not None:
+            self._opens.close()
         if self._observer is not None:
             self._observer.close()
         if self._recording is not None:

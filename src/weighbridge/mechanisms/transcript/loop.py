@@ -20,6 +20,7 @@ from weighbridge.mechanisms.transcript.state import (
     digest_tensor,
     generator_states,
 )
+from weighbridge.mechanisms.transcript.untraced import untraced
 
 __all__ = ["InputHook", "Iteration", "LoopHooks"]
 
@@ -171,8 +172,8 @@ class LoopHooks:
             handle = module.register_forward_pre_hook(InputHook(self._forward), with_kwargs=True)
             self._undo.append(handle.remove)
         for optimizer in self._subjects.optimizers.values():
-            self._undo.append(optimizer.register_step_pre_hook(self._pre_step).remove)
-            self._undo.append(optimizer.register_step_post_hook(self._post_step).remove)
+            self._undo.append(optimizer.register_step_pre_hook(untraced(self._pre_step)).remove)
+            self._undo.append(optimizer.register_step_post_hook(untraced(self._post_step)).remove)
         # Where optimizers train, gradients that are only asked for are a part of some loss (a penalty).
         self._undo.append(self._watch_passes("backward", losses=True))
         self._undo.append(self._watch_passes("grad", losses=not self._subjects.optimizers))
@@ -180,6 +181,7 @@ class LoopHooks:
     def _watch_passes(self, name: str, *, losses: bool) -> Callable[[], None]:
         original = getattr(torch.autograd, name)
 
+        @untraced
         @functools.wraps(original)
         def noting(*arguments: Any, **keywords: Any) -> Any:
             if self.iteration is None or self._passing:

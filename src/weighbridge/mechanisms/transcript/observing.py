@@ -25,6 +25,7 @@ from torch.optim import optimizer as optimizer_hooks
 from weighbridge.mechanisms.transcript.compiled import CompiledCalls
 from weighbridge.mechanisms.transcript.free_tensors import leaves_of, roots_of, transforming
 from weighbridge.mechanisms.transcript.loop import InputHook
+from weighbridge.mechanisms.transcript.untraced import untraced
 
 __all__ = ["Engine", "Observer"]
 
@@ -89,7 +90,7 @@ class Observer:
         self._inside = False
         self._undo: list[Callable[[], None]] = [
             module_hooks.register_module_forward_pre_hook(self._called).remove,
-            optimizer_hooks.register_optimizer_step_pre_hook(self._stepped).remove,
+            optimizer_hooks.register_optimizer_step_pre_hook(untraced(self._stepped)).remove,
             self._watch_passes("backward"),
             self._watch_passes("grad"),
             CompiledCalls(self._called_compiled, ours=self._ours).stop,
@@ -113,6 +114,7 @@ class Observer:
     def _watch_passes(self, name: str) -> Callable[[], None]:
         original = getattr(torch.autograd, name)
 
+        @untraced
         @functools.wraps(original)
         def noting(*arguments: Any, **keywords: Any) -> Any:
             # Gradients that are only asked for may be anything, unless nothing else can train.
@@ -137,6 +139,7 @@ class Observer:
         original = getattr(torch.autograd, name)
         passing = False
 
+        @untraced
         @functools.wraps(original)
         def following(*arguments: Any, **keywords: Any) -> Any:
             nonlocal passing

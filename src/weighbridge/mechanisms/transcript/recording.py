@@ -12,6 +12,7 @@ from weighbridge.mechanisms.transcript.compiled import CompiledCalls
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.loop import InputHook
+from weighbridge.mechanisms.transcript.opens import Opens
 from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.recorder import Recorder
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
@@ -42,10 +43,11 @@ class Recording(Recorder):
         discovery: Discovery,
         resumption: Resumption | None = None,
         parent: Path | None = None,
+        opens: Opens | None = None,
     ) -> None:
         super().__init__(committed, steps=steps, discovery=discovery, resumption=resumption)
         self.seed, self.config = committed.seed, config
-        self._data, self._batch_size, self._parent = data, batch_size, parent
+        self._data, self._batch_size, self._parent, self._opens = data, batch_size, parent, opens
         self._compiled = CompiledCalls(self.note_call, ours=lambda hook: isinstance(hook, InputHook))
         self._rollouts = Rollouts(committed.key, committed.folder / FOLDER, replayed=False)
 
@@ -64,6 +66,8 @@ class Recording(Recorder):
                 self.end_step(yielded)
         finally:
             self._compiled.stop()
+            if self._opens is not None:  # no replay comes to what the program does after its loop
+                self._opens.close()
             self.finish()
 
     def parent_weights(self, model: str = "model") -> dict[str, torch.Tensor]:

@@ -23,6 +23,13 @@ from weighbridge.mechanisms.transcript.allowance import LOG_BYTES, Allowance
 from weighbridge.mechanisms.transcript.anchor_delta import is_delta, unpacked
 from weighbridge.mechanisms.transcript.data_files import DataFiles
 from weighbridge.mechanisms.transcript.masked_data import masked_binds, opened_data
+from weighbridge.mechanisms.transcript.outside import (
+    MEND_STARTED,
+    MEND_WATCHED,
+    OutsideError,
+    Shown,
+    path_asked_for,
+)
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, committed_paths, data_binds, place_inside
 from weighbridge.mechanisms.transcript.replay_outcome import Replay, ReplayedState, gather_states, join_replays
 from weighbridge.mechanisms.transcript.replay_plan import Leg, Probe, ReplayPlan
@@ -51,6 +58,8 @@ _PARENT = "parent.safetensors"
 OWN_BYTES = 16 << 30
 OWN_FILES = 20_000
 """What a program that writes as it likes may write beside its code, and the files of the code itself."""
+_STARTED_BYTES = 2 << 30
+"""What one that loops over ours may write there: its states are kept for it."""
 _LONGEST_S = 7 * 86_400.0
 _SLOWER = 4.0
 """Times as long as recorded that a replay may take from the program's beginning."""
@@ -102,6 +111,7 @@ def replay(
     Raises:
         EvidenceError: data, code or anchors are not what was committed, or the program did not walk the plan.
         InputError: the data is not there, or the parent was not given.
+        OutsideError: the program ended for want of a path that was not committed.
     """
     walked = tuple(legs)
     captured = frozenset(captures) | frozenset(leg.until for leg in walked)
@@ -217,8 +227,8 @@ def _replay_in_one(
             shown = masked_binds(contents["data"], dataset, only_rows, work)
         else:
             shown = data_binds(contents["data"], data, work if without_data else None)
-        # A program with a loop of its own writes what it likes (checkpoints, say) beside its code: into a copy.
-        program = Bind(work / "code", place_inside(contents["code"]["root"], "code.root"), writable=transcript.observed)
+        # A program writes what it likes (checkpoints, say) beside its code: into a copy.
+        program = Bind(work / "code", place_inside(contents["code"]["root"], "code.root"), writable=True)
         directory = place_inside(contents["program"]["directory"], "program.directory")
         anchors = [Bind(_plain(bind.host, work), bind.place) for bind in anchors]
         interpreter = interpreter_binds()
@@ -254,15 +264,16 @@ def _replay_in_one(
                 memory_bytes=allowance.memory_bytes,
                 resident_bytes=allowance.memory_bytes,
                 file_bytes=allowance.file_bytes,
-                written_bytes=allowance.written_bytes + (OWN_BYTES if transcript.observed else 0),
-                written_files=allowance.written_files + (OWN_FILES if transcript.observed else 0),
+                written_bytes=allowance.written_bytes + (OWN_BYTES if transcript.observed else _STARTED_BYTES),
+                written_files=allowance.written_files + OWN_FILES,
                 core=core,
             ),
             observer=watch,
         )
         witness.close(result.cpu_seconds)
         mend = _MAKE_AGAIN if not shown and not transcript.observed else None
-        yield read_outcome(out, result, walked, wanted, witness, probes=probes, mend=mend)
+        inside = Shown(tuple(binds), directory, MEND_WATCHED if transcript.observed else MEND_STARTED)
+        yield read_outcome(out, result, walked, wanted, witness, probes=probes, mend=mend, shown=inside)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -321,7 +332,7 @@ def _parent_bind(named: Mapping[str, Any] | None, anchor: Path | None) -> list[B
 
 
 def make_room(program: Bind, place: Path, *, is_file: bool) -> None:
-    """Makes the point below the code tree at which something else is shown; the tree itself is read-only inside."""
+    """Makes the point below the code tree at which something else is shown."""
     if place == program.place or not place.is_relative_to(program.place):
         return
     point = program.host / place.relative_to(program.place)
@@ -342,8 +353,12 @@ def read_outcome(
     *,
     probes: Sequence[Probe] = (),
     mend: str | None,
+    shown: Shown | None = None,
+    of_any: bool = False,
 ) -> Replay:
     """Reads what the program wrote out: exactly the steps and states of the plan, in their order, or nothing."""
+    if shown is not None:
+        _refuse_outside(result, shown, of_any=of_any)
     words = result.output.strip().splitlines()[-1:] or ["no output"]
     ending = f"it {result.ending}: {words[0][:400]}"
     try:
@@ -357,6 +372,18 @@ def read_outcome(
         return _parse(data, out, result, legs, digests, witness, probes)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise EvidenceError(f"the replayed program wrote nonsense ({error})", where="replay") from error
+
+
+def _refuse_outside(result: IsolatedResult, shown: Shown, *, of_any: bool) -> None:
+    """Refuses a replay whose program ended for want of a path that is not shown inside."""
+    if result.returncode == 0 or result.timed_out or result.overflowed or result.exceeded:
+        return
+    if (path := path_asked_for(result.output, shown, of_any=of_any)) is not None:
+        reason = (
+            "the program ended because this path is not there, or not to be written to, in a sandbox: it is neither"
+        )
+        reason += " in the program's folder as committed nor in its data. So nothing of it could be shown"
+        raise OutsideError(reason, where=path, mend=shown.mend)
 
 
 def _parse(

@@ -19,6 +19,7 @@ from weighbridge.mechanisms.transcript.environment import (
     CodeTree,
     describe_environment,
 )
+from weighbridge.mechanisms.transcript.opens import READS_STARTED, Opens
 from weighbridge.mechanisms.transcript.parents import Parent
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
 from weighbridge.mechanisms.transcript.recording import Recording
@@ -139,6 +140,9 @@ def start(
         payload = opening.commitment(chips=chips, public=public)
         run_folder, run, seed = commit(base, payload, opening, signer, spool)
         tree.write(run_folder / "code")
+    own = [base.resolve(), run_folder.resolve(), *([Path(parent).resolve()] if parent is not None else [])]
+    opens = Opens(code=tree.root, data=dataset.paths.values(), own=own, reads=READS_STARTED)
+    opens.hear_saves()
     recording = Recording(
         Committed(
             folder=run_folder,
@@ -158,6 +162,7 @@ def start(
         discovery=Discovery(),
         resumption=resumption,
         parent=begins.anchor if begins else None,
+        opens=opens,
     )
     seed_generators(seed)
     return recording

@@ -9,7 +9,7 @@ import torch
 
 from weighbridge.errors import EvidenceError, InputError, MissingToolError
 from weighbridge.evidence.findings import Finding, Outcome
-from weighbridge.mechanisms.transcript.draws import UPDATE
+from weighbridge.mechanisms.transcript.draws import LOADER_AGAIN, UPDATE
 from weighbridge.mechanisms.transcript.encoding import canonical
 from weighbridge.mechanisms.transcript.environment import CONTENTS_LIMIT_BYTES, describe_environment, differences
 from weighbridge.mechanisms.transcript.reading import check_journal, check_log, check_receipts, transcript_finding
@@ -281,13 +281,16 @@ def _compare_steps(transcript: Transcript, outcome: Replay, *, before: int | Non
 
 
 def _draws(told: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[list[str]]:
-    """Returns the points at which a step drew what outlives it; after updates only if the recording noted those."""
+    """Returns the points at which a step drew what outlives it; of two kinds only if the recording noted those.
+
+    After updates they are noted near anchors only, and loaders begun again were not noted by earlier recordings.
+    """
     noted = {point["point"] for point in recorded.get("draws", ())}
     points = [
         [point["point"], point["digest"]] if isinstance(point, Mapping) else list(point)
         for point in told.get("draws", ())
     ]
-    return [point for point in points if point[0] != UPDATE or UPDATE in noted]
+    return [point for point in points if point[0] not in (UPDATE, LOADER_AGAIN) or point[0] in noted]
 
 
 def _compare_threads(transcript: Transcript, outcome: Replay) -> list[Finding]:

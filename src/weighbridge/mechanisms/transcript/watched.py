@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from weighbridge.errors import WeighbridgeError
 
-__all__ = ["BOUND", "WATCHED", "Program", "RecordingStoppedError", "Watch", "is_bound"]
+__all__ = ["BOUND", "CODE_SUFFIXES", "WATCHED", "Program", "RecordingStoppedError", "Watch", "is_bound"]
 
 BOUND: Final = {"seeds": "bound"}
 """Configuration of a program whose seeds follow from the run's."""
@@ -73,6 +73,9 @@ class Watch:
     strict: bool
     anchor_every: int = 0
 
+
+CODE_SUFFIXES: Final = (".py", ".json", ".toml", ".yaml", ".yml")
+"""Files below a program's folder that are committed as its code."""
 
 WATCHED: Final = "WEIGHBRIDGE_WATCHED"
 """Set in the environment of a program that is watched from outside, so that it does not record itself besides."""
