@@ -13,13 +13,41 @@ from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.encoding import framed
 from weighbridge.mechanisms.transcript.logical_digest import LogicalSum
 from weighbridge.mechanisms.transcript.loop import Iteration
-from weighbridge.mechanisms.transcript.ranks import Group
-from weighbridge.mechanisms.transcript.state import TrainingState
+from weighbridge.mechanisms.transcript.ranks import Group, wrapped_as
+from weighbridge.mechanisms.transcript.state import Subjects, TrainingState
 
-__all__ = ["KINDS", "batch_note", "state_note"]
+__all__ = ["KINDS", "batch_note", "rank_note", "state_note"]
 
 KINDS = {"weights": re.compile(r"model\d*/parameter/"), "optimizer": re.compile(r"optimizer\d*/")}
 """What has a logical digest, and the names of its tensors. Buffers have none: ranks' running means honestly differ."""
+
+
+def rank_note(
+    group: Group | None,
+    subjects: Subjects,
+    iteration: Iteration | None,
+    state: TrainingState | None,
+    *,
+    begins: bool,
+) -> dict[str, Any]:
+    """Returns what a rank says in one event for its group; nothing without a group.
+
+    Args:
+        group: the group, if the run is a rank's.
+        subjects: what is recorded.
+        iteration: the step that the event ends, if it ends one.
+        state: the state at rest, where the event has its digest.
+        begins: whether the event begins a segment.
+    """
+    if group is None:
+        return {}
+    wrapped = wrapped_as(subjects.modules)
+    note: dict[str, Any] = batch_note(group, iteration) if iteration is not None else {}
+    if state is not None:
+        note |= state_note(group, state, wrapped=wrapped)
+    if begins and state is not None:
+        note |= {"wrapped": wrapped, "pieces": state.plain.get("pieces", {})}
+    return {"group": note}
 
 
 def state_note(group: Group, state: TrainingState, *, wrapped: str) -> dict[str, Any]:

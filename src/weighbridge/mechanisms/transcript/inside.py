@@ -129,7 +129,7 @@ def place_in_replay() -> str | None:
 
 def _replayed(path: Path, call: int, known: Iterable[Any]) -> "InsideRecording":
     """Begins to watch a replayed program, if this is the call that was recorded."""
-    from weighbridge.mechanisms.transcript.observed import ObservedReplay
+    from weighbridge.mechanisms.transcript.observed_replay import ObservedReplay
     from weighbridge.mechanisms.transcript.observing import Observer
 
     try:

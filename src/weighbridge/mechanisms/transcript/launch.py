@@ -204,8 +204,9 @@ class _Host:
         """Begins to look, PyTorch being imported."""
         if self._plans and self._plan is None:  # the replay of a program whose ranks are other processes
             return
-        from weighbridge.mechanisms.transcript.observed import ObservedRecording, ObservedReplay
+        from weighbridge.mechanisms.transcript.observed import ObservedRecording
         from weighbridge.mechanisms.transcript.observed_commitment import committed_before
+        from weighbridge.mechanisms.transcript.observed_replay import ObservedReplay
         from weighbridge.mechanisms.transcript.observing import Observer
 
         if self._plan is not None:
