@@ -103,7 +103,7 @@ NONSENSE = [
 
 
 def test_nonsense_is_called_so(world: World, scratch: Path) -> None:
-    from weighbridge.mechanisms.transcript import replay as module
+    from weighbridge.mechanisms.transcript.replay_reading import read_outcome
     from weighbridge.mechanisms.transcript.witness import Witness
     from weighbridge.sandbox import IsolatedResult
 
@@ -115,7 +115,7 @@ def test_nonsense_is_called_so(world: World, scratch: Path) -> None:
     for text in NONSENSE:
         (out / "replay.jsonl").write_bytes(text.encode("utf-8" if text != "é\n" else "latin-1"))
         with pytest.raises(EvidenceError, match="wrote nonsense"):
-            module.read_outcome(out, result, [Leg(0, 0)], frozenset(), Witness(out / "replay.jsonl"), mend=None)
+            read_outcome(out, result, [Leg(0, 0)], frozenset(), Witness(out / "replay.jsonl"), mend=None)
     (out / "replay.jsonl").unlink()
     out.rmdir()
 

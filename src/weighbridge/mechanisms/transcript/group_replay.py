@@ -25,12 +25,12 @@ from weighbridge.mechanisms.transcript.replay import (
     OWN_FILES,
     Replay,
     make_room,
-    read_outcome,
     recorded_seconds,
 )
 from weighbridge.mechanisms.transcript.replay_data import INSIDE, place_inside
 from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.replay_program import program_command, program_environment
+from weighbridge.mechanisms.transcript.replay_reading import read_outcome
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.witness import Witness
 from weighbridge.sandbox import Bind, Sandbox, interpreter_binds, run_isolated

@@ -5,9 +5,6 @@ is imported by the program, when and as it likes (its settings may come before),
 """
 
 import functools
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import json
 import os
 import random
@@ -16,7 +13,6 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.errors import WeighbridgeError
@@ -30,6 +26,7 @@ from weighbridge.mechanisms.transcript.spawning import (
     restore_generators,
 )
 from weighbridge.mechanisms.transcript.watched import WATCHED, Program, RecordingStoppedError, Watch, is_bound
+from weighbridge.mechanisms.transcript.when_imported import when_imported
 
 if TYPE_CHECKING:
     from weighbridge.mechanisms.transcript.observed import ObservedRecording
@@ -111,7 +108,7 @@ class _Host:
         """Sees to the program's seeds, before anything of it is loaded; commits, if they are to be bound."""
         if self._orders is not None:
             self._begin_spawned(self._orders)
-            _when_imported("torch", self.arm)
+            when_imported("torch", self.arm)
             return
         seed = b""
         if self._plan is not None:
@@ -137,15 +134,15 @@ class _Host:
             launch = self._launch
             # A program that leaves these unseeded is another every time: now it can be repeated.
             random.seed(launch)
-            _when_imported("numpy", lambda: _seed_numpy(launch))
-            _when_imported("torch", lambda: _seed_torch(launch))
+            when_imported("numpy", lambda: _seed_numpy(launch))
+            when_imported("torch", lambda: _seed_torch(launch))
         os.environ[WATCHED] = "1"
-        _when_imported("torch", self.arm)
+        when_imported("torch", self.arm)
         if self._plan is None and not self._plans:
             told = self._watch
             own = [told.store, *([Path(self._settings["resume"])] if self._settings.get("resume") else [])]
             self._opens = Opens(code=Path(self._settings["code"]), data=told.data, own=own)
-            _when_imported("torch", self._opens.hear_saves)
+            when_imported("torch", self._opens.hear_saves)
         if self._plan is None:
             self._starts = Starts(self._ordered)
 
@@ -161,7 +158,7 @@ class _Host:
         self._spawner = {"launch": orders.launch, "index": orders.index, "generators": noted_generators()}
         for name, seed in (("numpy", _seed_numpy), ("torch", _seed_torch)):
             if name not in sys.modules:
-                _when_imported(name, functools.partial(seed, launch))
+                when_imported(name, functools.partial(seed, launch))
 
     def _ordered(self, index: int) -> Orders:
         return Orders(self._command, self._module, self._settings, self._launch or "", self._plans, index)
@@ -296,8 +293,8 @@ def _bind(seed: bytes) -> None:
     """Lets every seed that is asked for in this process follow from one."""
     seeds = AskedSeeds(seed)
     seeds.bind_python()
-    _when_imported("numpy", seeds.bind_numpy)
-    _when_imported("torch", seeds.bind_torch)
+    when_imported("numpy", seeds.bind_numpy)
+    when_imported("torch", seeds.bind_torch)
 
 
 def watch_spawned(orders: Orders) -> _Host:
@@ -321,61 +318,6 @@ def _seed_torch(launch: str) -> None:
 
 def _raise(error: Exception) -> None:
     raise error
-
-
-def _when_imported(name: str, then: Callable[[], None]) -> None:
-    """Calls ``then`` once a module has been imported in full, or now if it is there."""
-    if name in sys.modules:
-        then()
-        return
-    sys.meta_path.insert(0, _Finder(name, then))
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds one module as it would be found, and calls back when it is loaded, not when it is only looked for."""
-
-    def __init__(self, name: str, then: Callable[[], None]) -> None:
-        self._name, self._then = name, then
-        self._looking = False
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Returns the spec that the other finders give, with a loader that calls back."""
-        if fullname != self._name or self._looking:
-            return None
-        self._looking = True
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._looking = False
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._loaded)
-        return spec
-
-    def _loaded(self) -> None:
-        sys.meta_path.remove(self)
-        self._then()
-
-
-class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader, then: Callable[[], None]) -> None:
-        self._loader, self._then = loader, then
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        """Makes the module as its own loader does."""
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Loads the module, gives it back its own loader, and calls back."""
-        self._loader.exec_module(module)
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        module.__loader__ = self._loader
-        self._then()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
 
 
 if __name__ == "__main__":
