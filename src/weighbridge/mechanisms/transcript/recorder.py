@@ -12,7 +12,7 @@ import atexit
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,15 @@ import torch
 
 from weighbridge.errors import InputError, WeighbridgeError
 from weighbridge.mechanisms.transcript.anchor_plan import anchor_due
-from weighbridge.mechanisms.transcript.anchor_writer import AnchorWriter
 from weighbridge.mechanisms.transcript.anchors import layout_of
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.costs import Costs, tell
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.encoding import digest_leaves
 from weighbridge.mechanisms.transcript.free_tensors import LeafWatch, leaves_of
-from weighbridge.mechanisms.transcript.handover import Handover
-from weighbridge.mechanisms.transcript.journal import Journal
-from weighbridge.mechanisms.transcript.leaves import LeafFile, leaf_path
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
+from weighbridge.mechanisms.transcript.segment_writer import SegmentWriter
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters, restore
 from weighbridge.mechanisms.transcript.watched import RecordingStoppedError
 
@@ -63,12 +59,10 @@ class Recorder:
         self._anchor_every, self._strict = committed.anchor_every, committed.strict
         self._discovery, self._resumption = discovery, resumption
         self._segment = resumption.segment if resumption else 0
-        self._handover = Handover(committed.folder, run=committed.run, signer=committed.signer, spool=committed.spool)
         notice = os.environ.get("WEIGHBRIDGE_CHIP_NOTICE")
         self._board = NoticeBoard(Path(notice) if notice else None)
-        self._chip = os.environ.get("WEIGHBRIDGE_CHIP", "")
         self._costs = Costs()
-        self._writer = AnchorWriter()
+        self._out = SegmentWriter(committed, self._costs)
         self._iteration: Iteration | None = None
         self._gradients: dict[str, torch.Tensor] = {}
         self._updating = False
@@ -76,9 +70,6 @@ class Recorder:
         self._hyperparameters: Any = None
         self._used: Any = None
         self._subjects: Subjects
-        self._journal: Journal
-        self._leaves: LeafFile | None = None
-        self._unwritten: tuple[int, Mapping[str, bytes]] | None = None
         self._hooks: LoopHooks
         self._process = os.getpid()
         self._state = "new"  # new, open, failed, closed
@@ -211,7 +202,7 @@ class Recorder:
         self._gradients = self._subjects.carried(())
         state = self._capture()
         first = f"state-{self._segment:04d}-{self.step:07d}.safetensors"
-        self._write_anchor(first, state, in_place=True)
+        self._out.anchor(first, state, in_place=True)
         event = {
             "type": "segment",
             "salt": salt_for(self._key, f"journal/{self._segment}").hex(),
@@ -220,7 +211,7 @@ class Recorder:
             "step": self.step,
             "steps": self.steps,
             "stride": self._stride,
-            "state": self._digest(state),
+            "state": self._out.digest(state),
             "anchor": first,
             "names": sorted(name for name, _ in self._subjects.parameters()),
             "hyperparameters": hyperparameters(self._subjects),
@@ -238,18 +229,14 @@ class Recorder:
             },
             **self._about_the_start(),
             **self._about_the_group(None, state),
-            **self._where(),
+            **self._out.where(),
         }
         notice = self._board.look()
         if notice is not None:
             event["startup_until"] = notice.sequence
             self._claimed = notice.sequence
-        path = self.folder / f"journal-{self._segment:04d}.jsonl"
-        self._journal = Journal(path, event)
-        self._leaves = LeafFile(leaf_path(path))
-        if self._unwritten is not None:
-            self._leaves.append(*self._unwritten)
-        self._sign({"state": event["state"], "step": self.step})
+        self._out.open(self._segment, event)
+        self._out.sign({"state": event["state"], "step": self.step})
 
     def finish(self) -> None:
         """Ends the segment: after the last step, when the loop is left early, or at the program's exit."""
@@ -265,12 +252,7 @@ class Recorder:
             self._guarded(lambda: self._report(left_inside=left_inside))  # its end's own cost is known only now
         finally:
             self._state = "closed"
-            with contextlib.suppress(Exception):
-                self._writer.close()
-            with contextlib.suppress(OSError):
-                self._journal.close()
-                if self._leaves is not None:
-                    self._leaves.close()
+            self._out.close()
 
     def _close_segment(self, left: Iteration | None) -> None:
         if left is None:
@@ -289,22 +271,20 @@ class Recorder:
         }
         if state is not None:
             event["anchor"] = f"state-{self._segment:04d}-{self.step:07d}-end.safetensors"
-            event["state"] = self._digest(state)
-            self._write_anchor(event["anchor"], state, in_place=True)
+            event["state"] = self._out.digest(state)
+            self._out.anchor(event["anchor"], state, in_place=True)
             event |= self._about_the_group(None, state)
         else:
             event["left_inside_step"] = self.step
-        self._writer.close()  # a run has not ended before its anchors are there
-        self._journal.append(event | self._where())
+        self._out.anchors.close()  # a run has not ended before its anchors are there
+        self._out.append(event | self._out.where())
         public = {"step": self.step, "finished": event["finished"]}
-        self._sign(public | ({"state": event["state"]} if state is not None else {}))
-        self._handover.collect()
+        self._out.sign(public | ({"state": event["state"]} if state is not None else {}))
+        self._out.handover.collect()
 
     def _report(self, *, left_inside: bool) -> None:
-        costs, leaves = self._costs, self._leaves
-        costs.written_bytes = self._writer.written_bytes + self._journal.written_bytes
-        costs.written_bytes += leaves.written_bytes if leaves is not None else 0
-        for sentence in costs.sentences(self._writer, reading=self._hooks.reading_s):
+        self._costs.written_bytes = self._out.written_bytes
+        for sentence in self._costs.sentences(self._out.anchors, reading=self._hooks.reading_s):
             tell(sentence)
         tell(f"{self.step} steps recorded in {self.folder}")
         if left_inside:
@@ -355,21 +335,21 @@ class Recorder:
         strided = self.step % self._stride == 0
         due = anchor_due(self.step, every=self._anchor_every, steps=self.steps)
         state = self._capture() if strided or due else None
-        digest = self._digest(state) if state is not None else ""
+        digest = self._out.digest(state) if state is not None else ""
         if strided:
             event["state"] = digest
         event |= self._about_the_group(iteration, state if strided else None)
-        self._journal.append(event)
+        self._out.append(event)
         self._costs.steps += 1
         if strided:
-            self._sign({"state": digest, "step": self.step})
+            self._out.sign({"state": digest, "step": self.step})
         if due and state is not None:
             name = f"plan-{self._segment:04d}-{self.step:07d}.safetensors"
-            self._write_anchor(name, state, in_place=self._board.watched)
-            place = {"step": self.step, "state": digest, "anchor": name, **self._where()}
-            self._journal.append({"type": "anchor", **place})
-            self._sign({"state": digest, "step": self.step})
-        self._writer.check()
+            self._out.anchor(name, state, in_place=self._board.watched)
+            place = {"step": self.step, "state": digest, "anchor": name, **self._out.where()}
+            self._out.append({"type": "anchor", **place})
+            self._out.sign({"state": digest, "step": self.step})
+        self._out.anchors.check()
         foreign = iteration.updates == 0 and iteration.weights_changed
         if foreign:
             self._say_foreign()
@@ -426,8 +406,8 @@ class Recorder:
     def _claim(self, sequence: int, step: int, phase: str, state: TrainingState) -> None:
         """Anchors the state in which a freeze found the memory, and names the record."""
         name = f"freeze-{self._segment:04d}-{sequence:06d}.safetensors"
-        self._write_anchor(name, state, in_place=True)
-        digest = self._digest(state)
+        self._out.anchor(name, state, in_place=True)
+        digest = self._out.digest(state)
         notice = self._board.newest
         assert notice is not None
         claim = {
@@ -443,37 +423,8 @@ class Recorder:
         self._claimed = sequence
         layout = layout_of(self._subjects, state)
         arrays = self._places_of_data()
-        self._journal.append({"type": "freeze", "layout": layout, "data": arrays, **self._where(), **claim})
-        self._sign({"state": digest, "step": step, "freeze": claim})
-
-    # --- commitments
+        self._out.append({"type": "freeze", "layout": layout, "data": arrays, **self._out.where(), **claim})
+        self._out.sign({"state": digest, "step": step, "freeze": claim})
 
     def _capture(self) -> TrainingState:
         return capture(self._subjects, step=self.step, gradients=self._gradients)
-
-    def _write_anchor(self, name: str, state: TrainingState, *, in_place: bool) -> None:
-        self._writer.write(self.folder / "anchors" / name, state, in_place=in_place)
-
-    def _digest(self, state: TrainingState) -> str:
-        """Returns a state's salted digest, hex; the leaves of which it is made are kept beside the journal."""
-        began = time.perf_counter()
-        step, leaves = state.plain["step"], state.leaves()
-        self._costs.hashing += time.perf_counter() - began
-        self._costs.hashed_bytes += state.nbytes
-        if self._leaves is not None:
-            self._leaves.append(step, leaves)
-        else:
-            self._unwritten = step, leaves
-        return digest_leaves(leaves, salt_for(self._key, f"state/{step}")).hex()
-
-    def _where(self) -> dict[str, Any]:
-        return {
-            "chip": self._chip,
-            "process": os.getpid(),
-            "cpu_ns": time.process_time_ns(),
-            "monotonic_ns": time.monotonic_ns(),
-            "time": time.time(),
-        }
-
-    def _sign(self, public: dict[str, Any]) -> None:
-        self._handover.sign(public, head=self._journal.head)
