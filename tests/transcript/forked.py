@@ -11,7 +11,7 @@ import pytest
 
 from weighbridge.attacks.zygote import Zygote, shared_zygote
 from weighbridge.mechanisms.transcript import replay as replay_module
-from weighbridge.mechanisms.transcript import replay_program
+from weighbridge.mechanisms.transcript import replay_program, replay_reading
 from weighbridge.sandbox import IsolatedResult, Sandbox
 
 
@@ -47,5 +47,5 @@ def forked(folder: Path, zygote: Zygote | None = None) -> Iterator[None]:
         patch.setattr(replay_module, "_INSIDE", inside)
         patch.setattr(replay_program, "INSIDE", inside)
         patch.setattr(replay_module, "run_isolated", run)
-        patch.setattr(replay_module, "most_overstated", lambda said, bounds: 0.0)
+        patch.setattr(replay_reading, "most_overstated", lambda said, bounds: 0.0)
         yield
