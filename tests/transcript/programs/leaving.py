@@ -46,7 +46,7 @@ def train(run: Any) -> Trainer:
         if LEAVE == "disk full" and run.step == AT:
             fill_the_disk()
         if LEAVE == "keeper gone" and run.step == AT:
-            run._handover._spool._in = Path(os.environ["SPOOL_ELSEWHERE"])
+            run._out.handover._spool._in = Path(os.environ["SPOOL_ELSEWHERE"])
     return trainer
 
 
