@@ -8,10 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from transcript.bench import Bench
+from transcript.bench import FOREIGN, Bench
 from transcript.world import World
 from weighbridge.mechanisms.transcript.anchors import read_anchor
-from weighbridge.mechanisms.transcript.free_tensors import FreeTensors, LeafWatch, leaves_of, roots_of
+from weighbridge.mechanisms.transcript.free_tensors import (
+    CarriedGraph,
+    FreeTensors,
+    LeafWatch,
+    graph_of,
+    leaves_of,
+    roots_of,
+)
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
 real = pytest.mark.real
@@ -150,9 +157,31 @@ def test_a_tensor_that_somebody_still_holds_keeps_its_place() -> None:
     assert held.follow([kept, torch.zeros(7, requires_grad=True)]) == 1 and len(list(held.parameters())) == 3
 
 
-def test_the_watch_looks_at_the_first_passes_and_then_at_one_of_ten() -> None:
+def test_the_watch_looks_at_the_first_passes_and_then_at_one_of_ten_by_chance() -> None:
+    """Which ones, no program can know before. A binomial with chance 26/256: six deviations to either side."""
     watch = LeafWatch()
-    assert [number for number in range(1, 41) if watch.due] == [1, 2, 3, 4, 10, 20, 30, 40]
+    looked = [watch.due for _ in range(6006)]
+    assert all(looked[:6]) and 470 < sum(looked[6:]) < 750
+    assert [LeafWatch().due for _ in range(3)] == [True] * 3
+    always = LeafWatch(always=True)
+    assert all(always.due for _ in range(50))
+
+
+@real
+def test_what_is_trained_where_recording_did_not_look_is_told_by_the_replay(bench: Bench) -> None:
+    script = bench.folder / "hiding.py"
+    text = (FOREIGN / "beside.py").read_text()
+    assert text.count('if way == "in-place":') == 1
+    script.write_text(text.replace('if way == "in-place":', 'if way == "in-place" and step > 20:'))
+    recorded = bench.record("--", "python", script, "in-place")
+
+    def silent(lines: list[dict[str, Any]]) -> None:
+        for line in lines:  # as if chance had passed over these
+            line.pop("unwatched", None)
+
+    assert recorded.returncode == 0
+    bench.rewrite(silent)
+    assert "when replayed" in bench.verify()["transcript.complete"][1]
 
 
 def test_the_watch_tells_of_each_tensor_once() -> None:
@@ -169,6 +198,22 @@ def test_the_watch_tells_of_each_tensor_once() -> None:
     model = nn.Linear(4, 1)
     model.weight.data += 1
     assert watch.look(model.parameters(), recorded={id(p): p for p in model.parameters()}, inputs=()) == 0
+
+
+def test_a_graph_grows_only_where_what_is_trained_keeps_it() -> None:
+    def passes(carry: bool, losses: int = 1) -> list[bool]:
+        watch, w = CarriedGraph(), torch.ones(3, requires_grad=True)
+        part = (w * 3).exp()  # computed once, and gone back through by every pass
+        told: list[bool] = []
+        for step in range(8):
+            shared = (w * part).tanh()
+            roots = [(shared * number).sum() + shared.sum() for number in range(losses)]
+            told += [watch.grows(graph_of([root])[1], step=step) for root in roots]
+            w = w - 0.1 if carry else (w - 0.1).detach().requires_grad_()
+        return told
+
+    assert sum(passes(True)) == 1 and sum(passes(True, 3)) == 1
+    assert not any(passes(False)) and not any(passes(False, 3))
 
 
 def test_another_thread_s_passes_are_its_own(bench: Bench, tmp_path: Path) -> None:

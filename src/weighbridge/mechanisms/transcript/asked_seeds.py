@@ -28,6 +28,7 @@ from weighbridge.mechanisms.transcript.encoding import canonical, framed
 
 __all__ = ["AskedSeeds", "count_system_random"]
 
+_NEVER = "never seeded"
 _TORCH_BITS = 63
 _NUMPY_BITS = 32
 _WIDE_BITS = 256
@@ -42,6 +43,7 @@ class AskedSeeds:
 
     def __init__(self, seed: bytes) -> None:
         self._seed = seed
+        self._heard = hashlib.sha256()
         self._unnamed: dict[str, int] = {}
         self._inside = False
 
@@ -58,10 +60,16 @@ class AskedSeeds:
             named: list[Any] = ["any", self._unnamed[library]]
         else:
             named = ["asked", _named(asked)]
+            if asked != _NEVER:
+                self._heard.update(framed(library.encode()) + framed(canonical(named)))
         whole = hashlib.sha256(
             b"weighbridge/asked-seed/1" + framed(library.encode()) + framed(canonical(named)) + self._seed
         )
         return int.from_bytes(whole.digest()) >> (_WIDE_BITS - bits)
+
+    def heard(self) -> str:
+        """Returns a digest of the seeds named so far, hex: the same whenever a program names the same."""
+        return self._heard.hexdigest()
 
     def bind_python(self) -> None:
         """Binds the module ``random``; call it before the program is loaded."""
@@ -79,7 +87,7 @@ class AskedSeeds:
 
         _stand_in(Random, original, random)
         random.seed = seed
-        plain_seed(self.derived("python", "never seeded", _WIDE_BITS))
+        plain_seed(self.derived("python", _NEVER, _WIDE_BITS))
 
     def bind_numpy(self) -> None:
         """Binds ``numpy.random``, which has been imported."""
@@ -125,7 +133,7 @@ class AskedSeeds:
             plain: Any = getattr(module, name)
             _make_instead(plain, grown(plain), module)
         module.seed, module.default_rng = seed, default_rng
-        plain_seed(self.derived("numpy.legacy", "never seeded", _NUMPY_BITS))
+        plain_seed(self.derived("numpy.legacy", _NEVER, _NUMPY_BITS))
 
     def bind_torch(self) -> None:
         """Binds PyTorch, which has been imported."""
@@ -137,7 +145,7 @@ class AskedSeeds:
         class Generator(native, metaclass=_counting(native)):  # type: ignore[metaclass, misc]
             def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
                 made = super().__new__(cls, *arguments, **keywords)
-                native.manual_seed(made, asked.derived("torch", "never seeded", _TORCH_BITS))
+                native.manual_seed(made, asked.derived("torch", _NEVER, _TORCH_BITS))
                 return made
 
             def manual_seed(self, seed: int) -> Any:
@@ -181,7 +189,7 @@ class AskedSeeds:
         torch.seed = torch.random.seed = seed
         for name in ("manual_seed", "manual_seed_all"):
             setattr(torch.cuda, name, once(getattr(torch.cuda, name)))
-        torch.default_generator.manual_seed(self.derived("torch", "never seeded", _TORCH_BITS))
+        torch.default_generator.manual_seed(self.derived("torch", _NEVER, _TORCH_BITS))
 
 
 def _named(asked: Any) -> Any:

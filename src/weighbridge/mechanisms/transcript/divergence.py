@@ -133,6 +133,18 @@ def localise(
             if place == 0:
                 raise EvidenceError(f"the replay does not begin in the committed state {wrong}", where="replay")
             return _within(transcript, leg, committed[place - 1], wrong, journal, answers, walk, tell)
+        if journal is not None:  # all states are met, and something else is told of them
+            step, _ = journal
+            return Divergence(
+                agreed=step,
+                parted=step + 1,
+                step=step,
+                journal=journal,
+                shown_by="the journal alone",
+                parting=None,
+                answers=0,
+                refuted=None,
+            )
     return None
 
 

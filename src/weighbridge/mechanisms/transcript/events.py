@@ -142,6 +142,7 @@ _TYPES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "startup_until": _natural,
             "packages": _packages,
             "system_random": _natural,
+            "asked": _digest,
             "group": _group,
         },
     ),

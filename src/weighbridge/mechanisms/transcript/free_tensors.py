@@ -4,9 +4,10 @@ PyTorch asks nobody to put what is trained into a module or under an optimizer. 
 which tensors it takes gradients: the leaves of its graph.
 """
 
+import os
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,20 @@ from torch import Tensor, nn
 from weighbridge.mechanisms.transcript.shards import local_of
 from weighbridge.mechanisms.transcript.state import digest_tensor
 
-__all__ = ["FreeTensors", "LeafWatch", "leaves_of", "roots_of", "transforming"]
+__all__ = ["CARRIED", "CarriedGraph", "FreeTensors", "LeafWatch", "graph_of", "leaves_of", "roots_of", "transforming"]
 
+CARRIED: Final = (
+    "backward passes go back through those of earlier steps, further each time: what is trained keeps the graph that it"
+    " was made in, and is in no state; detach it, and let it require gradients"
+)
 _FIRST_PASSES = 16
 """Passes in which tensors may still be met for the first time, where a program's losses take turns."""
 _SAMPLE = 4096
 _ALIKE = 0.9
+_MARK = "weighbridge"
+_GROWING = 3
+_LOOKED_AT = 6
+_ONE_OF_TEN = 26  # of 256
 
 
 def roots_of(
@@ -46,13 +55,20 @@ def transforming() -> bool:
 
 
 def leaves_of(roots: Iterable[Tensor]) -> list[Tensor]:
-    """Returns the tensors that a backward pass from these roots takes gradients for, in an order that repeats.
+    """Returns the leaves of :func:`graph_of`."""
+    return graph_of(roots)[0]
 
-    Nothing is returned below the transforms of ``torch.func``, which show wrappers and not the tensors.
+
+def graph_of(roots: Iterable[Tensor]) -> tuple[list[Tensor], list[Any]]:
+    """Returns the tensors that a backward pass from these roots takes gradients for, and the nodes on its way.
+
+    Both in an order that repeats. Below the transforms of ``torch.func``, which show wrappers and not the tensors,
+    there are none.
     """
-    if transforming():
-        return []
     leaves: list[Tensor] = []
+    nodes: list[Any] = []
+    if transforming():
+        return leaves, nodes
     seen: set[Any] = set()
     waiting: list[Any] = [root.grad_fn for root in reversed(list(roots))]
     while waiting:
@@ -63,8 +79,41 @@ def leaves_of(roots: Iterable[Tensor]) -> list[Tensor]:
         if isinstance(leaf := getattr(node, "variable", None), Tensor):
             leaves.append(leaf)
         else:
+            nodes.append(node)
             waiting += [before for before, _ in reversed(node.next_functions)]
-    return leaves
+    return leaves, nodes
+
+
+class CarriedGraph:
+    """Tells whether passes go back, further each time, through what passes of earlier steps went through.
+
+    So they do where a program trains a tensor that keeps the graph it was made in (``w = w - rate * gradient``, never
+    detached): its leaf stays as it was, and the weights are in no leaf. A part that was computed once and is gone back
+    through in every step does not grow.
+    """
+
+    def __init__(self) -> None:
+        self._most = self._grown = 0
+
+    def grows(self, nodes: Iterable[Any], *, step: int) -> bool:
+        """Returns whether it is seen now for the first time, and marks the nodes of a pass.
+
+        A mark is an entry in a node's ``metadata``, which is there for whoever looks; holding nodes would hold a graph.
+
+        Args:
+            nodes: those of a pass.
+            step: the step that it is made in.
+        """
+        earlier = 0
+        for node in nodes:
+            marks = getattr(node, "metadata", None)
+            if isinstance(marks, dict):
+                earlier += marks.setdefault(_MARK, step) < step
+        if earlier <= self._most:
+            return False
+        self._most = earlier
+        self._grown += 1
+        return self._grown == _GROWING
 
 
 class FreeTensors(nn.Module):
@@ -74,19 +123,22 @@ class FreeTensors(nn.Module):
         tensors: what is trained, in an order that repeats.
 
     Attributes:
-        moved: whether the program made a tensor anew in the place of one that it trained; the last of them is not seen.
+        moved: whether the program made a tensor anew in the place of one like it, which it trained; the last of them is
+            not seen. An input that takes gradients, another each time, is made anew and is not like the one before.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         super().__init__()
         self.moved = False
         self._passes = 0
+        self._samples: dict[str, Tensor] = {}
         for tensor in tensors:
             self._hold(str(len(self._parameters)), tensor)
 
     def _hold(self, name: str, tensor: Tensor) -> None:
         # Past the registration, which takes nothing but ``nn.Parameter``, and tells those who look for modules.
         self._parameters[name] = tensor  # type: ignore[assignment]
+        self._samples.setdefault(name, _sample(tensor))
 
     def follow(self, leaves: Sequence[Tensor]) -> int:
         """Takes up tensors that the program made in the place of those it trained, and returns how many it could not.
@@ -123,7 +175,8 @@ class FreeTensors(nn.Module):
             del held
             self._hold(name, like)  # lets go of what was there
             if (still := reference()) is None:
-                self.moved = True
+                last, self._samples[name] = self._samples[name], _sample(like)
+                self.moved = self.moved or not bool(last.any()) or _alike(last, self._samples[name])
                 return name
             self._hold(name, still)
         return None
@@ -135,10 +188,14 @@ class LeafWatch:
     One that is the same in two passes and has changed in between was trained by hand. One that is made anew is known
     by its likeness to the one before, unless it is like something recorded (the inner steps of meta-learning) or was
     given to a model as its input (adversarial examples).
+
+    Args:
+        always: look at every pass, as a replay does: a program might train such tensors in some passes only.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, always: bool = False) -> None:
         self.found = 0
+        self._always = always
         self._passes = 0
         self._met: dict[int, tuple[weakref.ref[Tensor], bytes]] = {}
         self._samples: dict[Any, Tensor] = {}
@@ -147,9 +204,12 @@ class LeafWatch:
 
     @property
     def due(self) -> bool:
-        """Whether the pass that is about to be made is one to look at: each of the first, then one of ten."""
+        """Whether the pass that is about to be made is one to look at: each of the first, then one of ten by chance.
+
+        The chance is the system's, and no generator of the program's is touched.
+        """
         self._passes += 1
-        return self._passes <= 4 or self._passes % 10 == 0
+        return self._always or self._passes <= _LOOKED_AT or os.urandom(1)[0] < _ONE_OF_TEN
 
     def look(self, leaves: Iterable[Tensor], *, recorded: Mapping[int, Tensor], inputs: Collection[int]) -> int:
         """Returns how many more tensors than before are seen to be trained beside what is recorded.

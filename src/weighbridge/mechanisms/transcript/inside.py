@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.errors import EvidenceError, InputError
+from weighbridge.mechanisms.transcript.elsewhere import Marker
 from weighbridge.mechanisms.transcript.opens import Opens
 from weighbridge.mechanisms.transcript.watched import WATCHED, Program, Watch
 
@@ -115,7 +116,12 @@ def record(
     recording.know(known)
     opens = Opens(code=own, data=files, own=[kept])
     opens.hear_saves()
-    return InsideRecording(recording, lambda failed: Observer(recording, failed=failed), strict=strict, opens=opens)
+    return InsideRecording(
+        recording,
+        lambda failed, forked: Observer(recording, failed=failed, forked=forked),
+        strict=strict,
+        opens=opens,
+    )
 
 
 def place_in_replay() -> str | None:
@@ -142,7 +148,7 @@ def _replayed(path: Path, call: int, known: Iterable[Any]) -> "InsideRecording":
     _set_generators(generators)
     replay = ObservedReplay.from_plan(path)
     replay.know(known)
-    return InsideRecording(None, lambda failed: Observer(replay, failed=failed), strict=True)
+    return InsideRecording(None, lambda failed, forked: Observer(replay, failed=failed), strict=True)
 
 
 class InsideRecording:
@@ -154,7 +160,7 @@ class InsideRecording:
     def __init__(
         self,
         recording: "ObservedRecording | None",
-        observe: "Callable[[Callable[[Exception], None]], Observer] | None",
+        observe: "Callable[[Callable[[Exception], None], Callable[[], None]], Observer] | None",
         *,
         strict: bool,
         opens: Opens | None = None,
@@ -162,7 +168,8 @@ class InsideRecording:
         self._recording, self._strict, self._opens = recording, strict, opens
         self._fault: Exception | None = None
         self._over = observe is None
-        self._observer = observe(self._failed) if observe is not None else None
+        self._marker = Marker()
+        self._observer = observe(self._failed, self._marker.leave) if observe is not None else None
         if not self._over:
             atexit.register(self._at_exit)
 
@@ -187,6 +194,8 @@ class InsideRecording:
             self._opens.close()
         began = self._observer.began
         self._observer.close()
+        if self._marker.take() and self._recording is not None:
+            self._recording.miss("processes that the program started train, and nothing watches them")
         if self._recording is not None:
             self._recording.close(well=well)
             if not began and self._fault is None:

@@ -4,6 +4,7 @@
 is imported by the program, when and as it likes (its settings may come before), and watched from then on.
 """
 
+import atexit
 import functools
 import json
 import os
@@ -11,12 +12,14 @@ import random
 import runpy
 import secrets
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weighbridge.errors import WeighbridgeError
 from weighbridge.mechanisms.transcript.asked_seeds import AskedSeeds, count_system_random
+from weighbridge.mechanisms.transcript.elsewhere import Marker
 from weighbridge.mechanisms.transcript.opens import Opens
 from weighbridge.mechanisms.transcript.spawning import (
     Orders,
@@ -65,7 +68,18 @@ def main(arguments: Sequence[str]) -> None:
         print(f"weighbridge: {error}", file=sys.stderr)
         sys.exit(_NOT_ALL_CAUGHT)
     finally:
+        _run_exit_handlers()
         host.close(well=well)
+
+
+def _run_exit_handlers() -> None:
+    """Runs what the program left to be done at its exit: it is a part of the program, and is watched.
+
+    Not where threads of the program still run, for which its exit would wait first.
+    """
+    others = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    if not others:
+        atexit._run_exitfuncs()
 
 
 def _run(command: list[str], *, module: bool) -> None:
@@ -96,8 +110,10 @@ class _Host:
             self._plan = os.environ.get("WEIGHBRIDGE_REPLAY")
         self._launch: str | None = secrets.token_hex(32)
         self._system_random: Callable[[], int] = lambda: 0
+        self._asked: Callable[[], str] | None = None
         self._prepared: dict[str, Any] = {}
         self._starts: Starts | None = None
+        self._marker = Marker()
         self._spawner: dict[str, Any] | None = None
         self._observer: Observer | None = None
         self._recording: ObservedRecording | None = None
@@ -107,6 +123,7 @@ class _Host:
     def prepare(self) -> None:
         """Sees to the program's seeds, before anything of it is loaded; commits, if they are to be bound."""
         if self._orders is not None:
+            os.environ[WATCHED] = str(os.getpid())
             self._begin_spawned(self._orders)
             when_imported("torch", self.arm)
             return
@@ -129,14 +146,14 @@ class _Host:
             seed = bytes.fromhex(self._prepared["seed"])
             self._system_random = count_system_random(Path(self._settings["code"]))
         if self._launch is None:
-            _bind(seed)
+            self._asked = _bind(seed).heard
         else:
             launch = self._launch
             # A program that leaves these unseeded is another every time: now it can be repeated.
             random.seed(launch)
             when_imported("numpy", lambda: _seed_numpy(launch))
             when_imported("torch", lambda: _seed_torch(launch))
-        os.environ[WATCHED] = "1"
+        os.environ[WATCHED] = str(os.getpid())
         when_imported("torch", self.arm)
         if self._plan is None and not self._plans:
             told = self._watch
@@ -144,7 +161,7 @@ class _Host:
             self._opens = Opens(code=Path(self._settings["code"]), data=told.data, own=own)
             when_imported("torch", self._opens.hear_saves)
         if self._plan is None:
-            self._starts = Starts(self._ordered)
+            self._starts = Starts(self._ordered, marker=self._marker.path)
 
     def _begin_spawned(self, orders: Orders) -> None:
         """Notes the generators of a process that the program started, or sets those that were noted.
@@ -207,7 +224,7 @@ class _Host:
         from weighbridge.mechanisms.transcript.observing import Observer
 
         if self._plan is not None:
-            self._observer = Observer(ObservedReplay.from_plan(Path(self._plan)), failed=_raise)
+            self._observer = Observer(ObservedReplay.from_plan(Path(self._plan), asked=self._asked), failed=_raise)
             return
         told, resume = self._prepared, self._settings.get("resume")
         before = None
@@ -219,8 +236,9 @@ class _Host:
             committed=before,
             resumed=Path(resume) if resume else None,
             system_random=self._system_random,
+            asked=self._asked,
         )
-        self._observer = Observer(self._recording, failed=self._failed)
+        self._observer = Observer(self._recording, failed=self._failed, forked=self._marker.leave)
 
     def _failed(self, error: Exception) -> None:
         self._fault = error
@@ -234,6 +252,11 @@ class _Host:
     def close(self, *, well: bool) -> None:
         """Ends the transcript, or says that there is none."""
         began = self._observer is not None and self._observer.began
+        if self._marker.take() and self._recording is not None:
+            try:
+                self._recording.miss("processes that the program started train, and nothing watches them")
+            except RecordingStoppedError as error:
+                print(f"weighbridge: {error}", file=sys.stderr)
         if self._opens is not None:
             self._opens.close()
         if self._observer is not None:
@@ -247,6 +270,8 @@ class _Host:
                     f"weighbridge: PART OF THE PROGRAM IS NOT RECORDED: a process of class {kind} ran code of its own",
                     file=sys.stderr,
                 )
+        if began and self._settings.get("strict") and self._recording is not None and self._recording.missed and well:
+            sys.exit(_NOT_ALL_CAUGHT)
         if began or self._plan is not None or self._plans or self._fault is not None or self._orders is not None:
             return
         if self._starts is not None and self._starts.watched:
@@ -289,12 +314,13 @@ def _aside(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return answer
 
 
-def _bind(seed: bytes) -> None:
+def _bind(seed: bytes) -> AskedSeeds:
     """Lets every seed that is asked for in this process follow from one."""
     seeds = AskedSeeds(seed)
     seeds.bind_python()
     when_imported("numpy", seeds.bind_numpy)
     when_imported("torch", seeds.bind_torch)
+    return seeds
 
 
 def watch_spawned(orders: Orders) -> _Host:

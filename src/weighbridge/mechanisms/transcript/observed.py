@@ -46,6 +46,7 @@ class ObservedRecording:
         committed: its commitment, if that was made before the program began; else it is made at the first step.
         resumed: folder of the interrupted run to go on with.
         system_random: tells how often the program's own code asked the system for randomness.
+        asked: tells a digest of the seeds that the program asked for; None where they are not bound.
     """
 
     def __init__(
@@ -56,9 +57,11 @@ class ObservedRecording:
         committed: Callable[[], Committed] | None = None,
         resumed: Path | None = None,
         system_random: Callable[[], int] = lambda: 0,
+        asked: Callable[[], str] | None = None,
     ) -> None:
         self._program, self._watch = program, watch
         self._prepared, self._resumed, self._system_random = committed, resumed, system_random
+        self._asked = asked
         self._discovery = Discovery()
         self._points = Points(self._met)
         self._recorder: ObservedRecorder | None = None
@@ -93,6 +96,7 @@ class ObservedRecording:
             # Committed before the program began, and so before it imported anything.
             packages=describe_environment(packages_of(list(sys.modules)))["packages"] if early else {},
             system_random=self._system_random,
+            asked=self._asked,
             group=group,
         )
         if self._walk is None:
@@ -185,10 +189,20 @@ class ObservedRecording:
         """Gradients are about to be taken for the first time."""
         self._discovery.first_pass(leaves)
 
-    def follow(self, leaves: Sequence[Tensor]) -> None:
+    def follow(self, roots: Sequence[Tensor]) -> None:
         """Gradients are about to be taken, in a program whose steps are told by that alone."""
         if self._recorder is not None:
-            self._recorder.follow(leaves)
+            self._recorder.follow(roots)
+
+    def miss(self, words: str) -> None:
+        """Says that something is trained which is in no recorded state, as soon as there is a transcript to say it."""
+        if self._recorder is not None:
+            self._recorder.miss_one(words)
+
+    @property
+    def missed(self) -> int:
+        """How many things are known to be trained and in no recorded state."""
+        return self._recorder.unwatched if self._recorder is not None else 0
 
     @property
     def by_passes(self) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.draws import UPDATE, note_draw
+from weighbridge.mechanisms.transcript.free_tensors import CARRIED, graph_of
 from weighbridge.mechanisms.transcript.group_notes import rank_note
 from weighbridge.mechanisms.transcript.loop import Iteration
 from weighbridge.mechanisms.transcript.ranks import Group, is_late
@@ -33,12 +34,13 @@ class ObservedRecorder(Recorder):
         resumption: Resumption | None,
         packages: dict[str, list[str]],
         system_random: Callable[[], int],
+        asked: Callable[[], str] | None,
         group: Group | None = None,
     ) -> None:
         super().__init__(committed, steps=None, discovery=discovery, resumption=resumption)
         self._group = group
         self._late: list[weakref.ref[Any]] = []
-        self._packages, self._system_random = packages, system_random
+        self._packages, self._system_random, self._asked = packages, system_random, asked
         self._drawn: list[dict[str, str]] = []
         self._lost = 0
 
@@ -57,12 +59,14 @@ class ObservedRecorder(Recorder):
             )
         )
 
-    def follow(self, leaves: Sequence[Tensor]) -> None:
+    def follow(self, roots: Sequence[Tensor]) -> None:
         """Takes up what the program made in the place of what it trained."""
         if self._discovery.follows is not None:
-            self._guarded(lambda: self._follow(leaves))
+            self._guarded(lambda: self._follow(*graph_of(roots)))
 
-    def _follow(self, leaves: Sequence[Tensor]) -> None:
+    def _follow(self, leaves: Sequence[Tensor], nodes: Sequence[Any]) -> None:
+        if self._carried.grows(nodes, step=self.step):
+            self.miss(CARRIED, 1)
         held, before = self._discovery.follows, self._lost
         assert held is not None
         moved = held.moved
@@ -76,6 +80,10 @@ class ObservedRecorder(Recorder):
                 " the tensors, and change them in place",
                 1,
             )
+
+    def miss_one(self, words: str) -> None:
+        """Says that something more is trained which is in no recorded state."""
+        self._guarded(lambda: self.miss(words, 1))
 
     def met(self, point: str) -> None:
         """The program is about to draw what outlives a step."""
@@ -96,7 +104,8 @@ class ObservedRecorder(Recorder):
         return self.ended_well
 
     def _about_the_start(self) -> dict[str, Any]:
-        told = {"packages": self._packages, "system_random": self._system_random()}
+        told: dict[str, Any] = {"packages": self._packages, "system_random": self._system_random()}
+        told["asked"] = self._asked() if self._asked is not None else ""
         return {name: value for name, value in told.items() if value}
 
     def _about_the_step(self, step: int) -> dict[str, Any]:

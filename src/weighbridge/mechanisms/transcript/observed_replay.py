@@ -5,7 +5,7 @@ Where a stretch begins in the middle, the steps before are walked as ghosts (:mo
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.draws import UPDATE, Points, digest_generators
+from weighbridge.mechanisms.transcript.free_tensors import leaves_of
 from weighbridge.mechanisms.transcript.ghost import Ghost, Hints
 from weighbridge.mechanisms.transcript.group_host import MEETING, meet
 from weighbridge.mechanisms.transcript.group_notes import rank_note
@@ -29,8 +30,9 @@ __all__ = ["ObservedReplay"]
 class ObservedReplay(Replayer):
     """Replays a program by what is seen of it, leg by leg; it walks to where a leg begins, and ends with the last."""
 
-    def __init__(self, plan: ReplayPlan, *, discovery: Discovery) -> None:
+    def __init__(self, plan: ReplayPlan, *, discovery: Discovery, asked: Callable[[], str] | None = None) -> None:
         super().__init__(plan, discovery=discovery)
+        self._asked = asked
         self.step = self._leg = 0
         self._points = Points(self._met)
         self._drawn: list[list[str]] = []
@@ -46,10 +48,13 @@ class ObservedReplay(Replayer):
         """Gradients are about to be taken for the first time."""
         self._discovery.first_pass(leaves)
 
-    def follow(self, leaves: Sequence[Tensor]) -> None:
+    def follow(self, roots: Sequence[Tensor]) -> None:
         """Gradients are about to be taken, in a program whose steps are told by that alone."""
         if self._discovery.follows is not None:
-            self._discovery.follows.follow(leaves)
+            self._discovery.follows.follow(leaves_of(roots))
+
+    def miss(self, words: str) -> None:
+        """Something is trained that nothing watches: recording has said so."""
 
     @property
     def by_passes(self) -> bool:
@@ -57,13 +62,17 @@ class ObservedReplay(Replayer):
         return self._discovery.by_passes
 
     @classmethod
-    def from_plan(cls, path: Path) -> "ObservedReplay":
+    def from_plan(cls, path: Path, *, asked: Callable[[], str] | None = None) -> "ObservedReplay":
         """Opens the plan.
+
+        Args:
+            path: its file.
+            asked: tells a digest of the seeds that the program asked for; None where they are not bound.
 
         Raises:
             EvidenceError: it is no plan.
         """
-        return cls(ReplayPlan.read(path), discovery=Discovery())
+        return cls(ReplayPlan.read(path), discovery=Discovery(), asked=asked)
 
     def know(self, instances: Iterable[Any]) -> None:
         """Notes what was built before the recording began."""
@@ -101,6 +110,9 @@ class ObservedReplay(Replayer):
 
     def note_optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to step: nothing to write out."""
+
+    def _about_the_start(self) -> dict[str, Any]:
+        return {"asked": self._asked()} if self._asked is not None else {}
 
     def _about_the_group(self, iteration: Iteration | None, state: TrainingState | None) -> dict[str, Any]:
         group = Group.of(self._plan.config, where="plan")

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import nn
@@ -23,11 +23,16 @@ from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 
 from weighbridge.mechanisms.transcript.compiled import CompiledCalls
+from weighbridge.mechanisms.transcript.elsewhere import Elsewhere
 from weighbridge.mechanisms.transcript.free_tensors import leaves_of, roots_of, transforming
 from weighbridge.mechanisms.transcript.loop import InputHook
 from weighbridge.mechanisms.transcript.untraced import untraced
+from weighbridge.mechanisms.transcript.watched import WATCHED
 
 __all__ = ["Engine", "Observer"]
+
+
+_THREADS: Final = "another thread than the program's first trains, where nothing is watched"
 
 
 class Engine(Protocol):
@@ -54,8 +59,11 @@ class Engine(Protocol):
     def first_pass(self, leaves: Sequence[torch.Tensor]) -> None:
         """Gradients are about to be taken for the first time, for these tensors."""
 
-    def follow(self, leaves: Sequence[torch.Tensor]) -> None:
+    def follow(self, roots: Sequence[torch.Tensor]) -> None:
         """Gradients are about to be taken, in a program whose steps are told by that alone."""
+
+    def miss(self, words: str) -> None:
+        """Something is trained that is in no recorded state."""
 
     @property
     def by_passes(self) -> bool:
@@ -80,13 +88,18 @@ class Observer:
     Args:
         engine: who is told.
         failed: told of what the engine could not do before the first step; the program goes on unwatched.
+        forked: told, in a process that was forked from this one, that it trains.
     """
 
-    def __init__(self, engine: Engine, *, failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, engine: Engine, *, failed: Callable[[Exception], None], forked: Callable[[], None] = lambda: None
+    ) -> None:
         self._engine, self._failed = engine, failed
+        self._threads, self._forks = Elsewhere(self._threaded), Elsewhere(forked)
+        self._passing = False
         self._place = os.getpid(), threading.get_ident()  # a forked worker holds a copy, and its steps are not ours
         self._state = "waiting"  # waiting, watching, over
-        self._transformed = False
+        self._begun = self._transformed = False
         self._inside = False
         self._undo: list[Callable[[], None]] = [
             module_hooks.register_module_forward_pre_hook(self._called).remove,
@@ -99,11 +112,25 @@ class Observer:
     @property
     def began(self) -> bool:
         """Whether a first step was seen."""
-        return self._state == "watching"
+        return self._begun
+
+    def _threaded(self) -> None:
+        if self._state == "watching":
+            self._engine.miss(_THREADS)
+
+    @property
+    def _elsewhere(self) -> Elsewhere | None:
+        """What counts training in this thread and process; None where it is watched."""
+        process, thread = self._place
+        if os.getpid() != process:  # a fork, unless somebody watches it for itself
+            return self._forks if os.environ.get(WATCHED) != str(os.getpid()) else None
+        return self._threads if threading.get_ident() != thread else None
 
     @property
     def saw(self) -> str:
         """What was seen of training, where no first step was."""
+        if self._threads.found:
+            return f"{_THREADS}: let its first thread train"
         if self._transformed:
             return (
                 "gradients were taken by torch.func alone, of tensors that it makes itself, and no module, optimizer or"
@@ -117,12 +144,21 @@ class Observer:
         @untraced
         @functools.wraps(original)
         def noting(*arguments: Any, **keywords: Any) -> Any:
+            if (elsewhere := self._elsewhere) is not None:
+                # The passes of a device's own thread lie in one of the program's (checkpointed layers).
+                if name == "backward" and not self._passing and self._state != "over":
+                    elsewhere.passed()
+                return original(*arguments, **keywords)
             # Gradients that are only asked for may be anything, unless nothing else can train.
             if not self.began and (name == "backward" or not self._engine.has_optimizer):
                 roots, arguments, keywords = roots_of(arguments, keywords)
                 if self._first_pass(roots):  # what watches now has wrapped this, and must see this very pass
                     return getattr(torch.autograd, name)(*arguments, **keywords)
-            return original(*arguments, **keywords)
+            before, self._passing = self._passing, True
+            try:
+                return original(*arguments, **keywords)
+            finally:
+                self._passing = before
 
         return _put_in_place(name, noting, original)
 
@@ -149,7 +185,7 @@ class Observer:
             passing = True
             try:
                 if not self._engine.updating:
-                    self._engine.follow(leaves_of(roots))
+                    self._engine.follow(roots)
                     self._look(begins=False)
                 return original(*arguments, **keywords)
             finally:
@@ -182,6 +218,9 @@ class Observer:
                 self._engine.note_call(None, arguments, keywords)
 
     def _stepped(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
+        if (elsewhere := self._elsewhere) is not None:
+            elsewhere.stepped()
+            return
         self._look(begins=True)
         if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
             self._engine.note_optimizer(optimizer)
@@ -216,8 +255,10 @@ class Observer:
             self.stop()
             self._failed(error)
             return
-        self._state = "watching"
+        self._state, self._begun = "watching", True
         self._engine.begin_step()
+        if self._threads.found:
+            self._engine.miss(_THREADS)
         if self._engine.by_passes:
             self._undo += [self._follow_passes(name) for name in ("backward", "grad")]
 

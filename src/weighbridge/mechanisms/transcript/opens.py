@@ -124,7 +124,8 @@ class Opens:
             return path.startswith(self._data) or (path.startswith(self._code) and path.endswith(CODE_SUFFIXES))
         folder = os.path.dirname(path)  # noqa: PTH120
         below_made = any(f"{folder}/".startswith(f"{made}/") for made in self._made)
-        return path.startswith(self._code) or folder in self._there or below_made
+        above_code = any(place.startswith(f"{folder}/") for place in self._code)  # a sandbox has it for their sake
+        return path.startswith(self._code) or folder in self._there or above_code or below_made
 
 
 def _below(path: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -177,6 +177,8 @@ def _check_steps(transcript: Transcript) -> Finding:
 def _sequence(transcript: Transcript, number: int, segment: Segment) -> Iterator[str]:
     """Yields what is wrong with the order of a segment's events."""
     planned = transcript.planned
+    if segment.events[0].data.get("by_passes") and not transcript.observed:
+        yield "its steps are said to be told by backward passes, and it has a loop of ours"
     step = int(segment.events[0].data.get("step", 0))
     due = False
     for event in segment.events[1:]:
@@ -234,6 +236,8 @@ def _check_complete(transcript: Transcript) -> list[Finding]:
         how = "ends without its end" + (" inside a line" if last.torn else "")
     elif "left_inside_step" in last.events[-1].data:
         how = "ends inside a step, whose update is not recorded"
+    elif "state" not in last.events[-1].data:
+        how = "commits to no state at its end"
     elif missed := max((int(event.data.get("unwatched", 0)) for event in transcript.events), default=0):
         how = f"leaves {missed} optimizers or tensors out that the program trained and no recorded state holds"
     elif transcript.observed and not last.events[-1].data["finished"]:

@@ -24,7 +24,7 @@ from weighbridge.mechanisms.transcript.anchors import layout_of
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.costs import Costs, tell
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.free_tensors import LeafWatch, leaves_of
+from weighbridge.mechanisms.transcript.free_tensors import CARRIED, CarriedGraph, LeafWatch, graph_of
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
@@ -45,6 +45,7 @@ class Recorder:
         step: steps completed so far.
         steps: steps that the run will take; None if nobody knows before.
         folder: where the transcript is written.
+        unwatched: how many things are known to be trained and in no recorded state.
     """
 
     ends_with_process = True
@@ -74,8 +75,8 @@ class Recorder:
         self._process = os.getpid()
         self._state = "new"  # new, open, failed, closed
         self._said_foreign = False
-        self._beside = LeafWatch()
-        self._unwatched = 0
+        self._beside, self._carried = LeafWatch(), CarriedGraph()
+        self.unwatched = 0
 
     # --- the run, as the loop's driver tells it
 
@@ -370,7 +371,10 @@ class Recorder:
 
     def _compare_leaves(self, roots: tuple[torch.Tensor, ...]) -> None:
         given = self._iteration.given if self._iteration is not None else set()
-        if more := self._beside.look(leaves_of(roots), recorded=self._subjects.recorded(), inputs=given):
+        leaves, nodes = graph_of(roots)
+        if self._carried.grows(nodes, step=self.step):
+            self.miss(CARRIED, 1)
+        if more := self._beside.look(leaves, recorded=self._subjects.recorded(), inputs=given):
             self.miss(
                 f"{more} tensors change from one backward pass to the next that belong to no module and no optimizer"
                 " seen before the first step: put them into the model, or under an optimizer",
@@ -383,14 +387,14 @@ class Recorder:
         Raises:
             WeighbridgeError: the recording is strict.
         """
-        self._unwatched += count
+        self.unwatched += count
         words = f"PART OF THE TRAINING IS NOT RECORDED: {words}"
         if self._strict:
             raise WeighbridgeError(words)
         tell(words)
 
     def _not_watched(self, *, at_rest: bool) -> dict[str, Any]:
-        missed = self._unwatched + (len(self._subjects.strangers()) if at_rest else 0)
+        missed = self.unwatched + (len(self._subjects.strangers()) if at_rest else 0)
         return {"unwatched": missed} if missed else {}
 
     def _say_foreign(self) -> None:

@@ -42,6 +42,7 @@ class Replay:
         overstated_s: CPU seconds by which the program overstated some stretch beyond what was seen from outside.
         sure_until: the last step of what was trained from the run's beginning, where the program walked on from there
             without training (:mod:`.ghost`): what differs later may be honest. None if it did not.
+        asked: digest of the seeds that the program asked for before its first step, if they are bound (hex).
         probes: losses of each probe's lists of rows, by the probe's step.
     """
 
@@ -56,6 +57,7 @@ class Replay:
     overstated_s: float
     sure_until: int | None = None
     probes: Mapping[int, Sequence[Sequence[str]]] = field(default_factory=dict)
+    asked: str = ""
 
     def captured(self, step: int) -> TrainingState:
         """Reads the state captured at ``step``.
@@ -118,4 +120,5 @@ def join_replays(replays: Sequence[Replay], folder: Path) -> Replay:
         threads=next((one.threads for one in replays if one.threads != first.threads), first.threads),
         ends=tuple(end for one in replays for end in one.ends),
         overstated_s=max(one.overstated_s for one in replays),
+        asked=first.asked,
     )

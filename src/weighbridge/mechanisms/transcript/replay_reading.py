@@ -74,7 +74,7 @@ def _parse(
     said: list[float] = []
     bounds: list[tuple[float, float]] = []
     flop: float | None = None
-    threads = 0
+    threads, asked = 0, ""
     losses: dict[int, list[list[str]]] = {probe.step: [] for probe in probes}
     expected = _expected(legs, probes)
     position = 0
@@ -95,7 +95,7 @@ def _parse(
         if kind != awaited or event.get("step") != step or isinstance(step, bool):
             raise ValueError(f"a line of type {kind!r:.40} where the plan has {awaited}")
         if kind == "start":
-            threads = int(event["threads"])
+            threads, asked = int(event["threads"]), str(event.get("asked", ""))
         elif kind == "state":
             digest = event.get("digest")
             if (step in digests) != isinstance(digest, str):
@@ -118,6 +118,7 @@ def _parse(
         ends=tuple(leg.until for leg in legs),
         overstated_s=most_overstated(said, bounds),
         probes=losses,
+        asked=asked,
     )
 
 

@@ -39,7 +39,7 @@ class Replayer:
         self._hooks: LoopHooks
         self._subjects: Subjects
         self._iteration: Iteration | None = None
-        self._beside = LeafWatch()
+        self._beside = LeafWatch(always=True)
         self._log: IO[str] = (plan.out / "replay.jsonl").open("w", buffering=1)
 
     def begin(self) -> None:
@@ -52,7 +52,7 @@ class Replayer:
             before_pass=self._look_beside,
         )
         self._gradients = self._subjects.carried(())
-        self._say({"type": "start", "threads": torch.get_num_threads()})
+        self._say({"type": "start", "threads": torch.get_num_threads(), **self._about_the_start()})
         self._hooks.install()
 
     def begin_step(self) -> None:
@@ -103,6 +103,10 @@ class Replayer:
     def updating(self) -> bool:
         """Whether an optimizer is at work at this moment."""
         return self._hooks.updating > 0
+
+    def _about_the_start(self) -> dict[str, Any]:
+        """Returns what the first line says besides."""
+        return {}
 
     def _about_the_step(self, step: int) -> dict[str, Any]:
         """Returns what a step's line says besides."""

@@ -2,8 +2,8 @@
 
 What a program hands to a new process is wrapped, so that the new process begins to look before it runs that function.
 It learns from its parent what to do. Only functions of the program's own, and PyTorch's own starter of ranks, are
-wrapped: workers of data loaders, pools and managers are left alone. This imports no torch: a process that needs none
-gets none.
+wrapped. Workers of pools are listened to, and those of data loaders and managers left alone. This imports no torch: a
+process that needs none gets none.
 """
 
 import hashlib
@@ -12,11 +12,15 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+
+from weighbridge.mechanisms.transcript.elsewhere import Listening
 
 __all__ = ["Orders", "Starts", "derived_launch", "noted_generators", "restore_generators"]
 
 _STARTERS: Final = ("torch.multiprocessing.spawn",)
+_POOLS: Final = ("multiprocessing.pool", "concurrent.futures.process", "joblib")
 _HELPERS: Final = ("multiprocessing", "torch", "concurrent", "joblib", "numpy", "datasets")
 
 
@@ -75,12 +79,17 @@ def derived_launch(launch: str, index: int) -> str:
 class Starts:
     """Wraps what the program hands to new processes, and counts those that it cannot.
 
+    Args:
+        orders: what to tell a process, by its number.
+        marker: the file that a process of a pool leaves if it trains.
+
     Attributes:
         watched: processes that were told to look.
         missed: classes of processes that run code of their own, which cannot be wrapped.
     """
 
-    def __init__(self, orders: Callable[[int], Orders]) -> None:
+    def __init__(self, orders: Callable[[int], Orders], *, marker: Path) -> None:
+        self._marker = marker
         self.watched = 0
         self.missed: list[str] = []
         self._orders = orders
@@ -96,12 +105,14 @@ class Starts:
         kind, target = type(process), getattr(process, "_target", None)
         if kind.run is not _BASE.run and not _helps(kind.__module__):
             self.missed.append(kind.__qualname__)
-        if target is None or isinstance(target, _Watched):
+        if target is None or isinstance(target, (_Watched, Listening)):
             return
         home = str(getattr(target, "__module__", "") or "")
         if home in _STARTERS or not _helps(home):
             process._target = _Watched(target, self._orders(self.watched))
             self.watched += 1
+        elif home.startswith(_POOLS):
+            process._target = Listening(target, self._marker)
 
     def stop(self) -> None:
         """Stops looking."""

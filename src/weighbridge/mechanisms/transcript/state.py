@@ -42,6 +42,7 @@ __all__ = [
     "tensor_bytes",
 ]
 
+_INDICES, _VALUES, _SHAPE = "/sparse/indices", "/sparse/values", "/sparse/shape"
 _PROCESS = os.getpid()
 _PARALLEL_BYTES = 1 << 20
 _MOST_STEPS = 1 << 40
@@ -237,9 +238,43 @@ def capture(
     states = generators if generators is not None else generator_states()
     tensors["generator/torch"] = states["torch"]
     plain.update(_plain_generators(states))
+    tensors, shapes = _strided(tensors)
+    plain |= shapes
     if pieces := pieces_of(tensors):
         plain["pieces"] = {name: piece.as_list() for name, piece in pieces.items()}
     return TrainingState({name: local_of(tensor) for name, tensor in tensors.items()}, plain)
+
+
+def _strided(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Returns tensors with each sparse one as its indices and values, and the shapes of those."""
+    found: dict[str, Tensor] = {}
+    shapes: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        if tensor.layout == torch.sparse_coo:
+            whole = tensor.detach().coalesce()
+            found |= {f"{name}{_INDICES}": whole.indices(), f"{name}{_VALUES}": whole.values()}
+            shapes[f"{name}{_SHAPE}"] = list(whole.shape)
+        else:
+            found[name] = tensor
+    return found, shapes
+
+
+def _with_sparse(state: TrainingState) -> dict[str, Tensor]:
+    """Returns a state's tensors with the sparse ones put together again.
+
+    Raises:
+        EvidenceError: what is said of one makes no tensor.
+    """
+    tensors = dict(state.tensors)
+    for name in (name.removesuffix(_SHAPE) for name in state.plain if name.endswith(_SHAPE)):
+        try:
+            indices, values = tensors.pop(f"{name}{_INDICES}"), tensors.pop(f"{name}{_VALUES}")
+            shape = state.plain[f"{name}{_SHAPE}"]
+            sparse = torch.sparse_coo_tensor(indices, values, shape, check_invariants=True)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise EvidenceError("makes no sparse tensor", where="anchor", field=name[:200]) from error
+        tensors[name] = sparse.coalesce()
+    return tensors
 
 
 def generator_states() -> dict[str, Any]:
@@ -320,7 +355,8 @@ def restore(subjects: Subjects, state: TrainingState) -> None:
         raise InputError("lies in pieces on several ranks", where="anchor", mend="replay the group from its beginning")
     live = dict(subjects.parameters())
     gradients: dict[str, Tensor] = {}
-    for name, tensor in state.tensors.items():
+    tensors = _with_sparse(state)
+    for name, tensor in tensors.items():
         root, _, rest = name.partition("/")
         if root in subjects.modules and name not in live:
             owner = f"{root}/parameter/{rest.removeprefix('gradient/')}"
@@ -328,7 +364,7 @@ def restore(subjects: Subjects, state: TrainingState) -> None:
                 raise EvidenceError(f"the program builds no tensor named {name}", where="anchor")
             gradients[owner] = tensor
     for name, tensor in live.items():
-        source = state.tensors.get(name)
+        source = tensors.get(name)
         if source is None or source.shape != tensor.shape or source.dtype != tensor.dtype:
             raise EvidenceError(
                 f"tensor {name} is missing from the anchor or has another shape or format", where="anchor"

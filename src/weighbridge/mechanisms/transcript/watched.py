@@ -78,7 +78,8 @@ CODE_SUFFIXES: Final = (".py", ".json", ".toml", ".yaml", ".yml")
 """Files below a program's folder that are committed as its code."""
 
 WATCHED: Final = "WEIGHBRIDGE_WATCHED"
-"""Set in the environment of a program that is watched from outside, so that it does not record itself besides."""
+"""Set in the environment of a program that is watched from outside, so that it does not record itself besides: the id
+of the process that is."""
 
 
 def is_bound(config: Mapping[str, Any]) -> bool:
