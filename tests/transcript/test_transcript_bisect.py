@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,8 +18,9 @@ from weighbridge.mechanisms.transcript.divergence import localise
 from weighbridge.mechanisms.transcript.environment import CodeTree
 from weighbridge.mechanisms.transcript.questions import FolderAnswers, Operator, answer_questions
 from weighbridge.mechanisms.transcript.state import TrainingState
+from weighbridge.mechanisms.transcript.transcript import Transcript
 
-from .world import Ended, World, without_sandbox
+from .world import Ended, World, copied, rewrite, without_sandbox
 
 pytestmark = pytest.mark.real
 
@@ -100,6 +102,20 @@ def test_an_honest_run_parts_nowhere(plain: Ended) -> None:
         assert localise(plain.open(), start=7, until=8) is None
     with pytest.raises(InputError, match="no steps from 99"):
         localise(plain.open(), start=99)
+
+
+def test_a_step_of_which_only_the_journal_tells_something_else_is_named(plain: Ended) -> None:
+    """All committed states are met; one loss was written down otherwise."""
+    with copied(plain.run) as run:
+
+        def another(lines: list[dict[str, Any]]) -> None:
+            lines[5]["loss"] = [(0.5).hex()]
+
+        rewrite(run, another)
+        with without_sandbox(plain.project.world):
+            found = localise(Transcript.open(run, None))
+        assert found is not None and found.step == 4 and found.journal == (4, "another loss")
+        assert found.shown_by == "the journal alone" and found.parting is None
 
 
 class Honest:
