@@ -111,9 +111,9 @@ def test_a_step_of_which_only_the_journal_tells_something_else_is_named(plain: E
         def another(lines: list[dict[str, Any]]) -> None:
             lines[5]["loss"] = [(0.5).hex()]
 
-        rewrite(run, another)
+        rewrite(run, another, signer=plain.project.world.operator)
         with without_sandbox(plain.project.world):
-            found = localise(Transcript.open(run, None))
+            found = localise(Transcript.open(run, plain.project.world.roots))
         assert found is not None and found.step == 4 and found.journal == (4, "another loss")
         assert found.shown_by == "the journal alone" and found.parting is None
 
