@@ -29,4 +29,5 @@ for step in range(12):
     if step % 4 == 0:
         with torch.no_grad():
             model(inputs)
+dist.barrier()  # gloo aborts a rank whose peer has left in the middle of its last words
 dist.destroy_process_group()

@@ -31,6 +31,7 @@ def train(rank: int, world: int, port: int, scale: float) -> None:
         loss.backward()
         optimizer.step()
         sys.stdout.write(f"{rank} {step} {loss.item().hex()}\n")
+    dist.barrier()  # gloo aborts a rank whose peer has left in the middle of its last words
     dist.destroy_process_group()
 
 
