@@ -105,9 +105,9 @@ def test_a_share_too_small_for_anything_says_what_would_do(rich: Ended) -> None:
     share = next(f for f in printed["findings"] if f["check"] == "transcript.replay-share")
     assert share["figure"] == 0 and "the smallest useful budget is" in share["reason"]
     assert printed["draw"]["smallest_budget"] > 20  # steps: more than it has
-    assert printed["spent"]["cpu_s"]["initial state"] > 0
+    assert printed["spent"]["cpu_s"]["initial state"] == 0 and found["initial-state"] == "inconclusive"
     chances = {power["forgery"]: power["chance"] for power in printed["power"]}
-    assert chances["stolen weights, or a splice, at the first boundary"] == 1 and chances["one forged step"] == 0
+    assert chances["stolen weights, or a splice, at the first boundary"] == chances["one forged step"] == 0
 
 
 def test_a_draw_of_a_part_prints_its_power_and_its_price(rich: Ended) -> None:

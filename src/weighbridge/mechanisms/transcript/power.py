@@ -27,24 +27,29 @@ class Standing:
 
     Attributes:
         start: how the state before step 1 is rebuilt from a seed that others chose; None where nothing binds it.
+        unbuilt: why its first state is not rebuilt, where it is not.
         walks: whether the program walks, without training, to where a stretch begins: what differs there is a doubt.
         apart: why the run is not replayed by itself; None if it is.
     """
 
     start: str | None = "always rebuilt from the seed"
+    unbuilt: str = "nothing binds the start of this run"
     walks: bool = False
     apart: str | None = None
 
     @classmethod
-    def of(cls, transcript: Transcript, *, from_the_beginning: bool = False) -> "Standing":
+    def of(cls, transcript: Transcript, *, from_the_beginning: bool = False, rebuilt: bool = True) -> "Standing":
         """Returns that of a run.
 
         Args:
             transcript: the opened run.
             from_the_beginning: whether all steps up to the last one drawn are trained again.
+            rebuilt: whether its first state was rebuilt; no where a budget did not reach so far.
         """
-        start = None
-        if transcript.bound:
+        start, unbuilt = None, "nothing binds the start of this run"
+        if not rebuilt:
+            unbuilt = "the budget leaves nothing to rebuild it with"
+        elif transcript.bound:
             whose = "the seed" if transcript.nonce is not None else "a seed that nobody else is known to have given"
             start = f"always rebuilt from {whose}" + (", and the committed data" if transcript.observed else "")
         apart = None
@@ -52,7 +57,7 @@ class Standing:
             apart = "one rank of several is not replayed by itself: verify the merged run"
         elif "spawner" in transcript.contents["config"]:
             apart = "nothing starts this process in a replay"
-        return cls(start=start, walks=transcript.observed and not from_the_beginning, apart=apart)
+        return cls(start=start, unbuilt=unbuilt, walks=transcript.observed and not from_the_beginning, apart=apart)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +98,7 @@ def powers(people: Population, design: ReplayDesign, *, standing: Standing) -> l
 
 
 def _first_boundary(standing: Standing) -> Iterator[Power]:
-    form = standing.start or "nothing binds the start of this run"
+    form = standing.start or standing.unbuilt
     for forgery in (
         "stolen weights, or a splice, at the first boundary",
         "initial weights from another seed than the bound one",

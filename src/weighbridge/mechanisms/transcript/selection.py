@@ -106,6 +106,7 @@ def select_replays(
     account: Account,
     suspicion: Mapping[int, float],
     from_the_beginning: bool = False,
+    rebuilt: bool = True,
 ) -> Selection:
     """Draws what to replay of a run.
 
@@ -119,6 +120,7 @@ def select_replays(
         account: what was spent already.
         suspicion: by the first step of a segment.
         from_the_beginning: whether all steps up to the last one drawn are trained again.
+        rebuilt: whether the budget reached as far as to rebuild the first state.
 
     Raises:
         InputError: a suspicion is no number.
@@ -127,7 +129,7 @@ def select_replays(
     budget = Budget(steps=budget) if isinstance(budget, int) else budget
     if budget is not None and budget.share is not None:
         overhead = account.in_steps(account.starts_s)
-        fixed = account.in_steps(account.spent_cpu_s)
+        fixed = account.in_steps(account.spent_cpu_s + (0.0 if rebuilt else account.starts_s))
         capacity = account.left_steps(budget.share)
         walk = account.walk
     elif budget is not None:
@@ -143,6 +145,7 @@ def select_replays(
     )
     design = people.design
     draw = draw_replays(people, seed=seed, design=design)
-    table = powers(people, design, standing=Standing.of(transcript, from_the_beginning=from_the_beginning))
+    standing = Standing.of(transcript, from_the_beginning=from_the_beginning, rebuilt=rebuilt)
+    table = powers(people, design, standing=standing)
     smallest = smallest_budget(people, sorted(transcript.digests))
     return Selection(draw=draw, powers=tuple(table), smallest=smallest, fixed=fixed)

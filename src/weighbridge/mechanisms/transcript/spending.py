@@ -120,6 +120,10 @@ class Account:
         """Replayed steps that walking one step costs."""
         return self.walk_s / self.step_cpu_s / DEARER if self.step_cpu_s > 0 else 0.0
 
+    def left_s(self, share: float) -> float:
+        """Returns the CPU seconds that a share of the run leaves after what was spent; below 0 if more was spent."""
+        return share * self.run_cpu_s - self.spent_cpu_s
+
     def left_steps(self, share: float) -> int:
         """Returns the steps that a share of the run leaves to replay, after what was spent already.
 
@@ -127,7 +131,7 @@ class Account:
         """
         if self.step_cpu_s <= 0:
             return 0
-        left = share * self.run_cpu_s - self.spent_cpu_s - self.later_s
+        left = self.left_s(share) - self.later_s
         return max(0, math.floor(left / self.step_cpu_s / DEARER + 1e-9))
 
     def as_dict(self) -> dict[str, Any]:

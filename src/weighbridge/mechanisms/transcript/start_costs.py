@@ -14,12 +14,17 @@ from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.spending import Account
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
-__all__ = ["measure_start"]
+__all__ = ["measure_start", "recorded_start_s"]
 
 LEAST_START_S: Final = 1.0
 """CPU seconds that importing PyTorch takes at least: with less left, nothing is begun, not even to measure it."""
 
 _WHAT: Final = "start of a replay"
+
+
+def recorded_start_s(transcript: Transcript) -> float:
+    """Returns the CPU seconds that starting the program took when recorded, and at least an import of PyTorch."""
+    return max(LEAST_START_S, int(transcript.segments[0].events[0].data["cpu_ns"]) / 1e9)
 
 
 def measure_start(

@@ -38,7 +38,7 @@ from weighbridge.mechanisms.transcript.replay_plan import Leg
 from weighbridge.mechanisms.transcript.second_seed import check_second_seed
 from weighbridge.mechanisms.transcript.selection import Selection, select_replays
 from weighbridge.mechanisms.transcript.spending import Account, Budget
-from weighbridge.mechanisms.transcript.start_costs import measure_start
+from weighbridge.mechanisms.transcript.start_costs import measure_start, recorded_start_s
 from weighbridge.mechanisms.transcript.sweep import Sweep, Terms
 from weighbridge.mechanisms.transcript.traces import check_traces
 from weighbridge.mechanisms.transcript.transcript import Transcript
@@ -87,6 +87,7 @@ class _Verifier:
         if request.before_s:
             self._account.charge("the verifier's own start", request.before_s)
         self._selection: Selection | None = None
+        self._rebuilt = True
         self._counted: float | None = None
 
     def verify(self) -> Verification:
@@ -100,7 +101,7 @@ class _Verifier:
             every = segments_of(self._transcript)
             with self._account.timed("initial state"):
                 built = self._initial(parent)
-            self._account.starts_s = self._account.entries["initial state"]
+            self._account.starts_s = max(self._account.starts_s, self._account.entries["initial state"])
             if built and self._affords("second-seed", lambda: self._account.starts_s):
                 with self._account.timed("second seed"):
                     self._derive_again(parent)
@@ -163,6 +164,16 @@ class _Verifier:
 
     def _initial(self, parent: Path | None) -> bool:
         """Rebuilds the initial state; returns whether it is the committed one."""
+        budget = self._request.budget
+        if isinstance(budget, Budget) and budget.share is not None and self._transcript.bound:
+            left, needed = self._account.left_s(budget.share), recorded_start_s(self._transcript)
+            if needed > left:
+                reason = f"left out: starting the program would take about {needed:.3g} CPU seconds of the"
+                reason += f" {max(left, 0.0):.3g} that the budget leaves"
+                self._note("initial-state", Outcome.INCONCLUSIVE, reason)
+                self._account.starts_s = needed
+                self._rebuilt = False
+                return False
         if self._transcript.bound:
             self._tell("rebuilding the initial state from the seed …")
         core, data = self._request.core, self._request.data
@@ -182,7 +193,7 @@ class _Verifier:
         replays = Standing.of(transcript).apart is None
         if not (isinstance(budget, Budget) and budget.share is not None and transcript.observed and replays):
             return
-        left = budget.share * account.run_cpu_s - account.spent_cpu_s
+        left = account.left_s(budget.share)
         measure_start(transcript, every, account, left_s=left, data=request.data, parent=parent, core=request.core)
         if self._counts_flop:  # in a replay for nothing else
             account.later_s = account.starts_s
@@ -213,7 +224,7 @@ class _Verifier:
         budget = self._request.budget
         if not isinstance(budget, Budget) or budget.share is None:
             return True
-        left, needed = budget.share * self._account.run_cpu_s - self._account.spent_cpu_s, cost()
+        left, needed = self._account.left_s(budget.share), cost()
         if needed <= left * LIGHT_SHARE:
             return True
         reason = f"left out: it would take about {needed:.3g} CPU seconds of the {max(left, 0.0):.3g} that the budget"
@@ -231,6 +242,7 @@ class _Verifier:
             account=self._account,
             suspicion={**suspicion, **request.suspicion},
             from_the_beginning=request.from_the_beginning,
+            rebuilt=self._rebuilt,
         )
 
     @property
