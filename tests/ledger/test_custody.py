@@ -88,12 +88,12 @@ def test_a_receipt_taken_back_after_the_plan_frees_nobody(paper: Paper, chip: Pa
 
 def test_a_story_dated_back_to_before_the_receipt_frees_nobody(paper: Paper, chip: PaperChip) -> None:
     """An accomplice who is not inspected says, after the plan, that the chip reached him long before Alder signed."""
-    paper.custody(Step.MADE, chip.id, "Chip Works", serial="S1", happened=-3500.0)
-    paper.custody(Step.SHIPPED, chip.id, "Chip Works", "Birch", happened=-3400.0)
-    paper.custody(Step.RECEIVED, chip.id, "Birch", "Chip Works", happened=-3300.0)
-    paper.custody(Step.SHIPPED, chip.id, "Birch", "Alder", happened=-3200.0)
+    paper.custody(Step.MADE, chip.id, "Chip Works", serial="S1", happened=-350.0)
+    paper.custody(Step.SHIPPED, chip.id, "Chip Works", "Birch", happened=-340.0)
+    paper.custody(Step.RECEIVED, chip.id, "Birch", "Chip Works", happened=-330.0)
+    paper.custody(Step.SHIPPED, chip.id, "Birch", "Alder", happened=-320.0)
     paper.custody(Step.RECEIVED, chip.id, "Alder", "Birch", at=600.0)
-    paper.custody(Step.RECEIVED, chip.id, "Cedar", "Birch", at=650.0, happened=-3100.0)
+    paper.custody(Step.RECEIVED, chip.id, "Cedar", "Birch", at=650.0, happened=-310.0)
     assert chip.id in held(paper, began=620.0).of("Alder")
 
 
