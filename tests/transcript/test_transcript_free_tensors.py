@@ -114,7 +114,7 @@ def test_gradients_of_torch_func_are_not_claimed_to_be_recorded(bench: Bench, tm
     ended = Bench(tmp_path).record("--strict", "--bind", "--", "python", script)
     assert ended.returncode == 3 and "NOTHING WAS RECORDED" in ended.stderr and "torch.func" in ended.stderr
     listed = Bench(tmp_path).python("-m", "weighbridge", "transcript", "list", "runs")
-    assert "EMPTY: was committed, and nothing was recorded" in listed.stdout
+    assert "EMPTY: was committed, and has no journal: nothing was recorded" in listed.stdout
 
 
 def test_leaves_come_in_an_order_that_repeats_and_once_each() -> None:

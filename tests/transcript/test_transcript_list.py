@@ -112,7 +112,8 @@ def test_a_damaged_run_is_named_and_the_rest_is_listed(tmp_path: Path, fault: st
     printed = listed(tmp_path / "runs")
     assert [run["folder"] for run in printed["runs"]] == ["a", "c"]
     (other,) = printed["others"]
-    assert (other["folder"], other["kind"]) == ("b", "damaged")
+    kind = "empty" if fault == "no journal" else "damaged"
+    assert (other["folder"], other["kind"]) == ("b", kind)
     assert words in other["fault"] and str(tmp_path) not in other["fault"]
     assert command(tmp_path / "runs").exit_code == 0
 

@@ -43,8 +43,8 @@ class Entry:
 
     Attributes:
         name: the folder's name.
-        kind: ``run``, ``merged`` (several ranks' runs as one), ``empty`` (a commitment of a program that then trained
-            nothing that was seen), ``damaged`` (a transcript that cannot be read), or
+        kind: ``run``, ``merged`` (several ranks' runs as one), ``empty`` (a commitment without a journal: its
+            program trained nothing that was seen, or somebody took it away), ``damaged`` (a transcript that cannot be read), or
             ``foreign`` (something else).
         fault: why it is not a run, in words; empty for one.
         rank: which rank of a group it is, in words, by its opening; empty for a run on its own.
@@ -131,7 +131,8 @@ def _entry(path: Path, roots: TrustRoots | None) -> Entry:
     if not any(os.path.lexists(path / trace) for trace in _TRACES):
         return Entry(name="", kind="foreign", fault="holds no transcript")
     if not any(path.glob("journal-*")) and not any(path.glob("anchors/*")):
-        return Entry(name="", kind="empty", fault="was committed, and nothing was recorded")
+        fault = "was committed, and has no journal: nothing was recorded, or it was taken away"
+        return Entry(name="", kind="empty", fault=fault)
     entry = _journals(path)
     opening = Opening.read(path / "opening.json") if os.path.lexists(path / "opening.json") else None
     run, binding, verified = _binding(path, roots, opening)

@@ -1,7 +1,9 @@
 """What recording and replay share: the loop that a program runs over, and the hooks inside it."""
 
 import functools
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -152,6 +154,7 @@ class LoopHooks:
         self._subjects = subjects
         self._before, self._after, self._before_pass = before_update, after_update, before_pass
         self._passing = False
+        self._place = os.getpid(), threading.get_ident()  # a fork holds a copy, and other threads' passes are not ours
         self._undo: list[Callable[[], Any]] = []
         self.iteration: Iteration | None = None
         self._fresh = True
@@ -184,7 +187,7 @@ class LoopHooks:
         @untraced
         @functools.wraps(original)
         def noting(*arguments: Any, **keywords: Any) -> Any:
-            if self.iteration is None or self._passing:
+            if self.iteration is None or self._passing or (os.getpid(), threading.get_ident()) != self._place:
                 return original(*arguments, **keywords)
             roots, arguments, keywords = roots_of(arguments, keywords)
             self._before_pass(roots)
