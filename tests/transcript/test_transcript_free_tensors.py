@@ -160,8 +160,8 @@ def test_a_tensor_that_somebody_still_holds_keeps_its_place() -> None:
 def test_the_watch_looks_at_the_first_passes_and_then_at_one_of_ten_by_chance() -> None:
     """Which ones, no program can know before. A binomial with chance 26/256: six deviations to either side."""
     watch = LeafWatch()
-    looked = [watch.due for _ in range(6006)]
-    assert all(looked[:6]) and 470 < sum(looked[6:]) < 750
+    looked = [watch.due for _ in range(6012)]
+    assert all(looked[:12]) and 470 < sum(looked[12:]) < 750
     assert [LeafWatch().due for _ in range(3)] == [True] * 3
     always = LeafWatch(always=True)
     assert all(always.due for _ in range(50))

@@ -27,7 +27,7 @@ _SAMPLE = 4096
 _ALIKE = 0.9
 _MARK = "weighbridge"
 _GROWING = 3
-_LOOKED_AT = 6
+_LOOKED_AT = 12
 _ONE_OF_TEN = 26  # of 256
 
 

@@ -44,8 +44,8 @@ class Entry:
     Attributes:
         name: the folder's name.
         kind: ``run``, ``merged`` (several ranks' runs as one), ``empty`` (a commitment without a journal: its
-            program trained nothing that was seen, or somebody took it away), ``damaged`` (a transcript that cannot be read), or
-            ``foreign`` (something else).
+            program trained nothing that was seen, or somebody took it away), ``damaged`` (a transcript that cannot be
+            read), or ``foreign`` (something else).
         fault: why it is not a run, in words; empty for one.
         rank: which rank of a group it is, in words, by its opening; empty for a run on its own.
         run: the run's id, by its commitment statement or, unsigned, by its journal.

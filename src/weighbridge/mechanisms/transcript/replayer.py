@@ -16,7 +16,7 @@ import torch
 from weighbridge.mechanisms.transcript.anchors import write_anchor
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.free_tensors import LeafWatch, leaves_of
+from weighbridge.mechanisms.transcript.free_tensors import CarriedGraph, LeafWatch, graph_of
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters
@@ -39,7 +39,7 @@ class Replayer:
         self._hooks: LoopHooks
         self._subjects: Subjects
         self._iteration: Iteration | None = None
-        self._beside = LeafWatch(always=True)
+        self._beside, self._carried = LeafWatch(always=True), CarriedGraph()
         self._log: IO[str] = (plan.out / "replay.jsonl").open("w", buffering=1)
 
     def begin(self) -> None:
@@ -143,7 +143,9 @@ class Replayer:
     def _look_beside(self, roots: tuple[torch.Tensor, ...]) -> None:
         if self._iteration is not None and self._discovery.follows is None and self._beside.due:
             given = self._iteration.given
-            self._beside.look(leaves_of(roots), recorded=self._subjects.recorded(), inputs=given)
+            leaves, nodes = graph_of(roots)
+            self._beside.look(leaves, recorded=self._subjects.recorded(), inputs=given)
+            self._beside.found += self._carried.grows(nodes, step=self.step)
 
     def _say(self, event: Mapping[str, Any]) -> None:
         """Writes one line, with the CPU time so far: outside, the lines are watched as they appear."""
