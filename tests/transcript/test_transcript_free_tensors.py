@@ -11,14 +11,8 @@ from torch import nn
 from transcript.bench import FOREIGN, Bench
 from transcript.world import World
 from weighbridge.mechanisms.transcript.anchors import read_anchor
-from weighbridge.mechanisms.transcript.free_tensors import (
-    CarriedGraph,
-    FreeTensors,
-    LeafWatch,
-    graph_of,
-    leaves_of,
-    roots_of,
-)
+from weighbridge.mechanisms.transcript.beside import CarriedGraph, LeafWatch
+from weighbridge.mechanisms.transcript.free_tensors import FreeTensors, graph_of, leaves_of, roots_of
 from weighbridge.mechanisms.transcript.transcript import Transcript
 
 real = pytest.mark.real

@@ -4,31 +4,21 @@ PyTorch asks nobody to put what is trained into a module or under an optimizer. 
 which tensors it takes gradients: the leaves of its graph.
 """
 
-import os
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from weighbridge.mechanisms.transcript.shards import local_of
-from weighbridge.mechanisms.transcript.state import digest_tensor
 
-__all__ = ["CARRIED", "CarriedGraph", "FreeTensors", "LeafWatch", "graph_of", "leaves_of", "roots_of", "transforming"]
+__all__ = ["FreeTensors", "alike", "graph_of", "leaves_of", "roots_of", "sample_of", "transforming"]
 
-CARRIED: Final = (
-    "backward passes go back through those of earlier steps, further each time: what is trained keeps the graph that it"
-    " was made in, and is in no state; detach it, and let it require gradients"
-)
 _FIRST_PASSES = 16
 """Passes in which tensors may still be met for the first time, where a program's losses take turns."""
 _SAMPLE = 4096
 _ALIKE = 0.9
-_MARK = "weighbridge"
-_GROWING = 3
-_LOOKED_AT = 12
-_ONE_OF_TEN = 26  # of 256
 
 
 def roots_of(
@@ -84,38 +74,6 @@ def graph_of(roots: Iterable[Tensor]) -> tuple[list[Tensor], list[Any]]:
     return leaves, nodes
 
 
-class CarriedGraph:
-    """Tells whether passes go back, further each time, through what passes of earlier steps went through.
-
-    So they do where a program trains a tensor that keeps the graph it was made in (``w = w - rate * gradient``, never
-    detached): its leaf stays as it was, and the weights are in no leaf. A part that was computed once and is gone back
-    through in every step does not grow.
-    """
-
-    def __init__(self) -> None:
-        self._most = self._grown = 0
-
-    def grows(self, nodes: Iterable[Any], *, step: int) -> bool:
-        """Returns whether it is seen now for the first time, and marks the nodes of a pass.
-
-        A mark is an entry in a node's ``metadata``, which is there for whoever looks; holding nodes would hold a graph.
-
-        Args:
-            nodes: those of a pass.
-            step: the step that it is made in.
-        """
-        earlier = 0
-        for node in nodes:
-            marks = getattr(node, "metadata", None)
-            if isinstance(marks, dict):
-                earlier += marks.setdefault(_MARK, step) < step
-        if earlier <= self._most:
-            return False
-        self._most = earlier
-        self._grown += 1
-        return self._grown == _GROWING
-
-
 class FreeTensors(nn.Module):
     """Holds tensors that belong to no module, as a module would hold its parameters.
 
@@ -138,7 +96,7 @@ class FreeTensors(nn.Module):
     def _hold(self, name: str, tensor: Tensor) -> None:
         # Past the registration, which takes nothing but ``nn.Parameter``, and tells those who look for modules.
         self._parameters[name] = tensor  # type: ignore[assignment]
-        self._samples.setdefault(name, _sample(tensor))
+        self._samples.setdefault(name, sample_of(tensor))
 
     def follow(self, leaves: Sequence[Tensor]) -> int:
         """Takes up tensors that the program made in the place of those it trained, and returns how many it could not.
@@ -175,96 +133,19 @@ class FreeTensors(nn.Module):
             del held
             self._hold(name, like)  # lets go of what was there
             if (still := reference()) is None:
-                last, self._samples[name] = self._samples[name], _sample(like)
-                self.moved = self.moved or not bool(last.any()) or _alike(last, self._samples[name])
+                last, self._samples[name] = self._samples[name], sample_of(like)
+                self.moved = self.moved or not bool(last.any()) or alike(last, self._samples[name])
                 return name
             self._hold(name, still)
         return None
 
 
-class LeafWatch:
-    """Tells of tensors that are trained beside what is recorded.
-
-    One that is the same in two passes and has changed in between was trained by hand. One that is made anew is known
-    by its likeness to the one before, unless it is like something recorded (the inner steps of meta-learning) or was
-    given to a model as its input (adversarial examples).
-
-    Args:
-        always: look at every pass, as a replay does: a program might train such tensors in some passes only.
-    """
-
-    def __init__(self, *, always: bool = False) -> None:
-        self.found = 0
-        self._always = always
-        self._passes = 0
-        self._met: dict[int, tuple[weakref.ref[Tensor], bytes]] = {}
-        self._samples: dict[Any, Tensor] = {}
-        self._alike: dict[Any, int] = {}
-        self._said: set[Any] = set()
-
-    @property
-    def due(self) -> bool:
-        """Whether the pass that is about to be made is one to look at: each of the first, then one of ten by chance.
-
-        The chance is the system's, and no generator of the program's is touched.
-        """
-        self._passes += 1
-        return self._always or self._passes <= _LOOKED_AT or os.urandom(1)[0] < _ONE_OF_TEN
-
-    def look(self, leaves: Iterable[Tensor], *, recorded: Mapping[int, Tensor], inputs: Collection[int]) -> int:
-        """Returns how many more tensors than before are seen to be trained beside what is recorded.
-
-        Args:
-            leaves: those of a pass.
-            recorded: what is recorded, by id.
-            inputs: ids of tensors that were given to models.
-        """
-        before = self.found
-        fresh: dict[Any, int] = {}
-        for leaf in leaves:
-            if id(leaf) in recorded or leaf.numel() == 0 or leaf.layout != torch.strided:
-                continue
-            reference, digest = self._met.get(id(leaf), (None, b""))
-            now = _digest(leaf)
-            self._met[id(leaf)] = weakref.ref(leaf), now
-            if reference is not None and reference() is leaf:
-                if now != digest:
-                    self._tell(id(leaf))
-            elif id(leaf) not in inputs:
-                shape = tuple(leaf.shape), leaf.dtype
-                number = fresh[shape] = fresh.get(shape, -1) + 1
-                self._compare((*shape, number), leaf, recorded.values())
-        self._met = {key: kept for key, kept in self._met.items() if kept[0]() is not None}
-        return self.found - before
-
-    def _compare(self, place: Any, leaf: Tensor, recorded: Iterable[Tensor]) -> None:
-        now = _sample(leaf)
-        last, self._samples[place] = self._samples.get(place), now
-        if last is None or torch.equal(last, now) or not _alike(last, now):
-            return
-        if any(other.shape == leaf.shape and _alike(_sample(other), now) for other in recorded):
-            return
-        self._alike[place] = self._alike.get(place, 0) + 1
-        if self._alike[place] > 1:
-            self._tell(place)
-
-    def _tell(self, what: Any) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            self.found += 1
-
-
-def _digest(tensor: Tensor) -> bytes:
-    try:
-        return digest_tensor(tensor)
-    except (NotImplementedError, RuntimeError, TypeError):  # of a kind that shows no bytes
-        return b""
-
-
-def _sample(tensor: Tensor) -> Tensor:
+def sample_of(tensor: Tensor) -> Tensor:
+    """Returns some of a tensor's elements, the same of each tensor of its size, as a copy on the CPU."""
     flat = local_of(tensor).detach().reshape(-1)
     return flat[:: max(1, flat.numel() // _SAMPLE)].to("cpu", torch.float64, copy=True)
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Returns whether two samples are as near as weights are before and after a step."""
     return bool(torch.nn.functional.cosine_similarity(one, other, dim=0) > _ALIKE)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weighbridge.errors import EvidenceError, InputError
-from weighbridge.mechanisms.transcript.elsewhere import Marker
 from weighbridge.mechanisms.transcript.opens import Opens
 from weighbridge.mechanisms.transcript.watched import WATCHED, Program, Watch
 
@@ -113,12 +112,12 @@ def record(
             anchor_every=anchor_every,
         ),
     )
-    recording.know(known)
+    recording.discovery.know(known)
     opens = Opens(code=own, data=files, own=[kept])
     opens.hear_saves()
     return InsideRecording(
         recording,
-        lambda failed, forked: Observer(recording, failed=failed, forked=forked),
+        lambda failed: Observer(recording, failed=failed, forked=recording.marker.leave),
         strict=strict,
         opens=opens,
     )
@@ -147,8 +146,8 @@ def _replayed(path: Path, call: int, known: Iterable[Any]) -> "InsideRecording":
         return InsideRecording(None, None, strict=True)
     _set_generators(generators)
     replay = ObservedReplay.from_plan(path)
-    replay.know(known)
-    return InsideRecording(None, lambda failed, forked: Observer(replay, failed=failed), strict=True)
+    replay.discovery.know(known)
+    return InsideRecording(None, lambda failed: Observer(replay, failed=failed), strict=True)
 
 
 class InsideRecording:
@@ -160,7 +159,7 @@ class InsideRecording:
     def __init__(
         self,
         recording: "ObservedRecording | None",
-        observe: "Callable[[Callable[[Exception], None], Callable[[], None]], Observer] | None",
+        observe: "Callable[[Callable[[Exception], None]], Observer] | None",
         *,
         strict: bool,
         opens: Opens | None = None,
@@ -168,8 +167,7 @@ class InsideRecording:
         self._recording, self._strict, self._opens = recording, strict, opens
         self._fault: Exception | None = None
         self._over = observe is None
-        self._marker = Marker()
-        self._observer = observe(self._failed, self._marker.leave) if observe is not None else None
+        self._observer = observe(self._failed) if observe is not None else None
         if not self._over:
             atexit.register(self._at_exit)
 
@@ -194,8 +192,6 @@ class InsideRecording:
             self._opens.close()
         began = self._observer.began
         self._observer.close()
-        if self._marker.take() and self._recording is not None:
-            self._recording.miss("processes that the program started train, and nothing watches them")
         if self._recording is not None:
             self._recording.close(well=well)
             if not began and self._fault is None:

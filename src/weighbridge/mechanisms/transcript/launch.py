@@ -237,6 +237,7 @@ class _Host:
             resumed=Path(resume) if resume else None,
             system_random=self._system_random,
             asked=self._asked,
+            marker=self._marker,
         )
         self._observer = Observer(self._recording, failed=self._failed, forked=self._marker.leave)
 
@@ -252,13 +253,6 @@ class _Host:
     def close(self, *, well: bool) -> None:
         """Ends the transcript, or says that there is none."""
         began = self._observer is not None and self._observer.began
-        if self._marker.take() and self._recording is not None:
-            try:
-                self._recording.miss("processes that the program started train, and nothing watches them")
-            except RecordingStoppedError as error:
-                print(f"weighbridge: {error}", file=sys.stderr)
-        if self._opens is not None:
-            self._opens.close()
         if self._observer is not None:
             self._observer.close()
         if self._recording is not None:

@@ -8,7 +8,7 @@ Resumption walks the steps before as ghosts (:mod:`.ghost`); :mod:`.observed_rep
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.committing import signer_and_spool
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.draws import Points
+from weighbridge.mechanisms.transcript.elsewhere import Marker
 from weighbridge.mechanisms.transcript.environment import describe_environment, packages_of
 from weighbridge.mechanisms.transcript.observed_commitment import (
     MUST_STAND,
@@ -32,7 +33,7 @@ from weighbridge.mechanisms.transcript.resuming import find_resumption
 from weighbridge.mechanisms.transcript.state import capture
 from weighbridge.mechanisms.transcript.walk import Walk
 from weighbridge.mechanisms.transcript.walked import hints_of
-from weighbridge.mechanisms.transcript.watched import Program, Watch
+from weighbridge.mechanisms.transcript.watched import Program, RecordingStoppedError, Watch
 
 __all__ = ["ObservedRecording"]
 
@@ -47,6 +48,11 @@ class ObservedRecording:
         resumed: folder of the interrupted run to go on with.
         system_random: tells how often the program's own code asked the system for randomness.
         asked: tells a digest of the seeds that the program asked for; None where they are not bound.
+        marker: where one has told processes of it before.
+
+    Attributes:
+        discovery: what finds what the program builds and trains.
+        marker: the file that a process leaves which the program started and which trains unwatched.
     """
 
     def __init__(
@@ -58,18 +64,16 @@ class ObservedRecording:
         resumed: Path | None = None,
         system_random: Callable[[], int] = lambda: 0,
         asked: Callable[[], str] | None = None,
+        marker: Marker | None = None,
     ) -> None:
         self._program, self._watch = program, watch
         self._prepared, self._resumed, self._system_random = committed, resumed, system_random
         self._asked = asked
-        self._discovery = Discovery()
+        self.marker = Marker() if marker is None else marker
+        self.discovery = Discovery()
         self._points = Points(self._met)
         self._recorder: ObservedRecorder | None = None
         self._walk: Walk | None = None
-
-    def know(self, instances: Iterable[Any]) -> None:
-        """Notes what was built before the recording began."""
-        self._discovery.know(instances)
 
     def begin(self) -> None:
         """Commits, unless that was done before, and anchors the state before the first step; or begins to walk.
@@ -84,14 +88,14 @@ class ObservedRecording:
         if self._resumed is not None:
             committed, resumption = self._take_up(self._resumed)
         else:
-            self._discovery.close()  # what cannot be recorded leaves no folder behind
+            self.discovery.close()  # what cannot be recorded leaves no folder behind
             group = Group.here(self._program.group)
             committed = (
                 self._prepared() if self._prepared is not None else commit_observed(self._program, self._watch, group)
             )
         self._recorder = ObservedRecorder(
             committed,
-            discovery=self._discovery,
+            discovery=self.discovery,
             resumption=resumption,
             # Committed before the program began, and so before it imported anything.
             packages=describe_environment(packages_of(list(sys.modules)))["packages"] if early else {},
@@ -119,8 +123,8 @@ class ObservedRecording:
             anchor_every=self._watch.anchor_every or None,
             strict=self._watch.strict,
         )
-        subjects = self._discovery.close()
-        if self._discovery.by_passes:
+        subjects = self.discovery.close()
+        if self.discovery.by_passes:
             raise InputError(
                 "trains tensors of no module, so nothing tells where one of its steps ends before it computes the next",
                 where=folder,
@@ -180,15 +184,6 @@ class ObservedRecording:
         if self._walk is None and self._recorder is not None:
             self._recorder.note_entry(module, late=late, given=given)
 
-    @property
-    def has_optimizer(self) -> bool:
-        """Whether the program has built an optimizer."""
-        return self._discovery.has_optimizer
-
-    def first_pass(self, leaves: Sequence[Tensor]) -> None:
-        """Gradients are about to be taken for the first time."""
-        self._discovery.first_pass(leaves)
-
     def follow(self, roots: Sequence[Tensor]) -> None:
         """Gradients are about to be taken, in a program whose steps are told by that alone."""
         if self._recorder is not None:
@@ -205,11 +200,6 @@ class ObservedRecording:
         return self._recorder.unwatched if self._recorder is not None else 0
 
     @property
-    def by_passes(self) -> bool:
-        """Whether steps are told by backward passes alone."""
-        return self._discovery.by_passes
-
-    @property
     def updated(self) -> bool:
         """Whether the step under way has changed the weights."""
         return self._recorder is not None and self._engine.updated
@@ -221,7 +211,7 @@ class ObservedRecording:
 
     def close(self, *, well: bool) -> None:
         """Ends the transcript; ``well`` says whether the program came to its own end."""
-        self._discovery.stop()
+        self.discovery.stop()
         self._points.remove()
         if self._walk is not None:
             self._walk.close()
@@ -232,5 +222,10 @@ class ObservedRecording:
             )
         elif self._recorder is not None:
             self._recorder.warn_if_late()
+            if self.marker.take():
+                try:
+                    self._recorder.miss_one("processes that the program started train, and nothing watches them")
+                except RecordingStoppedError as error:  # there is no training left to end
+                    print(f"weighbridge: {error}", file=sys.stderr)
             self._recorder.ended_well = well
             self._recorder.finish()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.draws import UPDATE, note_draw
-from weighbridge.mechanisms.transcript.free_tensors import CARRIED, graph_of
+from weighbridge.mechanisms.transcript.free_tensors import graph_of
 from weighbridge.mechanisms.transcript.group_notes import rank_note
 from weighbridge.mechanisms.transcript.loop import Iteration
 from weighbridge.mechanisms.transcript.ranks import Group, is_late
@@ -61,13 +61,13 @@ class ObservedRecorder(Recorder):
 
     def follow(self, roots: Sequence[Tensor]) -> None:
         """Takes up what the program made in the place of what it trained."""
-        if self._discovery.follows is not None:
+        if self.discovery.follows is not None:
             self._guarded(lambda: self._follow(*graph_of(roots)))
 
     def _follow(self, leaves: Sequence[Tensor], nodes: Sequence[Any]) -> None:
-        if self._carried.grows(nodes, step=self.step):
-            self.miss(CARRIED, 1)
-        held, before = self._discovery.follows, self._lost
+        for words, count in self._beside.carried(nodes, step=self.step):
+            self.miss(words, count)
+        held, before = self.discovery.follows, self._lost
         assert held is not None
         moved = held.moved
         self._lost = max(before, held.follow(leaves))

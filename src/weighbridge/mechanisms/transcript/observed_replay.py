@@ -5,7 +5,7 @@ Where a stretch begins in the middle, the steps before are walked as ghosts (:mo
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,27 +39,13 @@ class ObservedReplay(Replayer):
         self._ghost: Ghost
         self._counter: Any = None
 
-    @property
-    def has_optimizer(self) -> bool:
-        """Whether the program has built an optimizer."""
-        return self._discovery.has_optimizer
-
-    def first_pass(self, leaves: Sequence[Tensor]) -> None:
-        """Gradients are about to be taken for the first time."""
-        self._discovery.first_pass(leaves)
-
     def follow(self, roots: Sequence[Tensor]) -> None:
         """Gradients are about to be taken, in a program whose steps are told by that alone."""
-        if self._discovery.follows is not None:
-            self._discovery.follows.follow(leaves_of(roots))
+        if self.discovery.follows is not None:
+            self.discovery.follows.follow(leaves_of(roots))
 
     def miss(self, words: str) -> None:
         """Something is trained that nothing watches: recording has said so."""
-
-    @property
-    def by_passes(self) -> bool:
-        """Whether steps are told by backward passes alone."""
-        return self._discovery.by_passes
 
     @classmethod
     def from_plan(cls, path: Path, *, asked: Callable[[], str] | None = None) -> "ObservedReplay":
@@ -74,13 +60,9 @@ class ObservedReplay(Replayer):
         """
         return cls(ReplayPlan.read(path), discovery=Discovery(), asked=asked)
 
-    def know(self, instances: Iterable[Any]) -> None:
-        """Notes what was built before the recording began."""
-        self._discovery.know(instances)
-
     def begin(self) -> None:
         """Names what was built, and writes out the state before the first step, or begins to walk."""
-        self._ghost = Ghost(self._discovery.close(), Hints.of(self._plan.walked))
+        self._ghost = Ghost(self.discovery.close(), Hints.of(self._plan.walked))
         self._ghost.install()
         super().begin()
         self._points.install()

@@ -23,6 +23,7 @@ from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 
 from weighbridge.mechanisms.transcript.compiled import CompiledCalls
+from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.elsewhere import Elsewhere
 from weighbridge.mechanisms.transcript.free_tensors import leaves_of, roots_of, transforming
 from weighbridge.mechanisms.transcript.loop import InputHook
@@ -36,7 +37,13 @@ _THREADS: Final = "another thread than the program's first trains, where nothing
 
 
 class Engine(Protocol):
-    """What is told of a run's steps: a recorder or a replayer."""
+    """What is told of a run's steps: a recorder or a replayer.
+
+    Attributes:
+        discovery: what finds what the program builds and trains.
+    """
+
+    discovery: Discovery
 
     def begin(self) -> None:
         """The first step is about to begin."""
@@ -56,22 +63,11 @@ class Engine(Protocol):
     def note_entry(self, module: nn.Module, *, late: bool, given: Callable[[], tuple[Any, Any]]) -> None:
         """A module is called to train; if ``late``, hooks that are put on it now will not be called any more."""
 
-    def first_pass(self, leaves: Sequence[torch.Tensor]) -> None:
-        """Gradients are about to be taken for the first time, for these tensors."""
-
     def follow(self, roots: Sequence[torch.Tensor]) -> None:
         """Gradients are about to be taken, in a program whose steps are told by that alone."""
 
     def miss(self, words: str) -> None:
         """Something is trained that is in no recorded state."""
-
-    @property
-    def by_passes(self) -> bool:
-        """Whether steps are told by backward passes alone, since no module is trained."""
-
-    @property
-    def has_optimizer(self) -> bool:
-        """Whether the program has built an optimizer."""
 
     @property
     def updated(self) -> bool:
@@ -150,7 +146,7 @@ class Observer:
                     elsewhere.passed()
                 return original(*arguments, **keywords)
             # Gradients that are only asked for may be anything, unless nothing else can train.
-            if not self.began and (name == "backward" or not self._engine.has_optimizer):
+            if not self.began and (name == "backward" or not self._engine.discovery.has_optimizer):
                 roots, arguments, keywords = roots_of(arguments, keywords)
                 if self._first_pass(roots):  # what watches now has wrapped this, and must see this very pass
                     return getattr(torch.autograd, name)(*arguments, **keywords)
@@ -166,7 +162,7 @@ class Observer:
         here = self._state == "waiting" and not self._inside and (os.getpid(), threading.get_ident()) == self._place
         self._transformed = self._transformed or (here and transforming())
         if here and not transforming():
-            self._engine.first_pass(leaves_of(roots))
+            self._engine.discovery.first_pass(leaves_of(roots))
             self._look(begins=True)
         return here and self.began
 
@@ -197,7 +193,7 @@ class Observer:
         if torch.compiler.is_compiling():  # a hook in what is traced would change it
             return
         if module.training and torch.is_grad_enabled() and not self._inside:
-            self._look(begins=self._engine.has_optimizer, called=True)
+            self._look(begins=self._engine.discovery.has_optimizer, called=True)
             if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
                 frame = sys._getframe(1)
                 self._engine.note_entry(
@@ -213,7 +209,7 @@ class Observer:
         if module is not None:
             self._called(module, arguments, keywords)
         elif torch.is_grad_enabled() and not self._inside:
-            self._look(begins=self._engine.has_optimizer, called=True)
+            self._look(begins=self._engine.discovery.has_optimizer, called=True)
             if self._state == "watching" and (os.getpid(), threading.get_ident()) == self._place:
                 self._engine.note_call(None, arguments, keywords)
 
@@ -237,7 +233,8 @@ class Observer:
         self._inside = True  # whatever the engine does calls no step into being
         try:
             if self._state == "watching":
-                if self._engine.updated and not self._engine.updating and not (called and self._engine.by_passes):
+                tells = not (called and self._engine.discovery.by_passes)
+                if tells and self._engine.updated and not self._engine.updating:
                     self._engine.end_step(None)
                     self._engine.begin_step()
             elif begins:
@@ -259,7 +256,7 @@ class Observer:
         self._engine.begin_step()
         if self._threads.found:
             self._engine.miss(_THREADS)
-        if self._engine.by_passes:
+        if self._engine.discovery.by_passes:
             self._undo += [self._follow_passes(name) for name in ("backward", "grad")]
 
     def close(self) -> None:

@@ -21,10 +21,10 @@ import torch
 from weighbridge.errors import InputError, WeighbridgeError
 from weighbridge.mechanisms.transcript.anchor_plan import anchor_due
 from weighbridge.mechanisms.transcript.anchors import layout_of
+from weighbridge.mechanisms.transcript.beside import Beside
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.costs import Costs, tell
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.free_tensors import CARRIED, CarriedGraph, LeafWatch, graph_of
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
@@ -45,6 +45,7 @@ class Recorder:
         step: steps completed so far.
         steps: steps that the run will take; None if nobody knows before.
         folder: where the transcript is written.
+        discovery: what finds what the program builds and trains.
         unwatched: how many things are known to be trained and in no recorded state.
     """
 
@@ -58,7 +59,7 @@ class Recorder:
         self.step = resumption.step if resumption else 0
         self._key, self._stride = committed.key, committed.stride
         self._anchor_every, self._strict = committed.anchor_every, committed.strict
-        self._discovery, self._resumption = discovery, resumption
+        self.discovery, self._resumption = discovery, resumption
         self._segment = resumption.segment if resumption else 0
         notice = os.environ.get("WEIGHBRIDGE_CHIP_NOTICE")
         self._board = NoticeBoard(Path(notice) if notice else None)
@@ -75,7 +76,7 @@ class Recorder:
         self._process = os.getpid()
         self._state = "new"  # new, open, failed, closed
         self._said_foreign = False
-        self._beside, self._carried = LeafWatch(), CarriedGraph()
+        self._beside = Beside()
         self.unwatched = 0
 
     # --- the run, as the loop's driver tells it
@@ -87,7 +88,7 @@ class Recorder:
             InputError: nothing was built that could be recorded.
         """
         began = time.perf_counter()
-        self._subjects = self._discovery.close()
+        self._subjects = self.discovery.close()
         self._hooks = LoopHooks(
             self._subjects,
             before_update=self._before_update,
@@ -217,7 +218,7 @@ class Recorder:
             "names": sorted(name for name, _ in self._subjects.parameters()),
             "hyperparameters": hyperparameters(self._subjects),
             "threads": torch.get_num_threads(),
-            **({"by_passes": True} if self._discovery.by_passes else {}),
+            **({"by_passes": True} if self.discovery.by_passes else {}),
             **({"scaled": True} if self._subjects.scales else {}),
             "environment": list(resumption.environment) if resumption else [],
             "parent": None
@@ -366,20 +367,14 @@ class Recorder:
 
     def _look_beside(self, roots: tuple[torch.Tensor, ...]) -> None:
         """Looks whether a backward pass takes gradients for what is trained and not recorded."""
-        if self._state == "open" and self._discovery.follows is None and self._beside.due:
+        if self._state == "open" and self.discovery.follows is None and self._beside.due:
             self._guarded(lambda: self._compare_leaves(roots))
 
     def _compare_leaves(self, roots: tuple[torch.Tensor, ...]) -> None:
         given = self._iteration.given if self._iteration is not None else set()
-        leaves, nodes = graph_of(roots)
-        if self._carried.grows(nodes, step=self.step):
-            self.miss(CARRIED, 1)
-        if more := self._beside.look(leaves, recorded=self._subjects.recorded(), inputs=given):
-            self.miss(
-                f"{more} tensors change from one backward pass to the next that belong to no module and no optimizer"
-                " seen before the first step: put them into the model, or under an optimizer",
-                more,
-            )
+        found = self._beside.look(roots, recorded=self._subjects.recorded(), inputs=given, step=self.step)
+        for words, count in found:
+            self.miss(words, count)
 
     def miss(self, words: str, count: int) -> None:
         """Says that something is trained which is in no recorded state, and has the transcript say it.

@@ -14,9 +14,9 @@ from typing import IO, Any
 import torch
 
 from weighbridge.mechanisms.transcript.anchors import write_anchor
+from weighbridge.mechanisms.transcript.beside import Beside
 from weighbridge.mechanisms.transcript.commitment import salt_for
 from weighbridge.mechanisms.transcript.discovery import Discovery
-from weighbridge.mechanisms.transcript.free_tensors import CarriedGraph, LeafWatch, graph_of
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
 from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters
@@ -29,22 +29,23 @@ class Replayer:
 
     Attributes:
         step: steps completed so far.
+        discovery: what finds what the program builds and trains.
     """
 
     def __init__(self, plan: ReplayPlan, *, discovery: Discovery) -> None:
         self.step = plan.legs[0].start
-        self._plan, self._discovery = plan, discovery
+        self._plan, self.discovery = plan, discovery
         self._used: Any = None
         self._gradients: dict[str, torch.Tensor] = {}
         self._hooks: LoopHooks
         self._subjects: Subjects
         self._iteration: Iteration | None = None
-        self._beside, self._carried = LeafWatch(always=True), CarriedGraph()
+        self._beside = Beside(always=True)
         self._log: IO[str] = (plan.out / "replay.jsonl").open("w", buffering=1)
 
     def begin(self) -> None:
         """Names what was built and begins to watch."""
-        self._subjects = self._discovery.close()
+        self._subjects = self.discovery.close()
         self._hooks = LoopHooks(
             self._subjects,
             before_update=self._before_update,
@@ -141,11 +142,9 @@ class Replayer:
         self._used = hyperparameters(self._subjects)
 
     def _look_beside(self, roots: tuple[torch.Tensor, ...]) -> None:
-        if self._iteration is not None and self._discovery.follows is None and self._beside.due:
+        if self._iteration is not None and self.discovery.follows is None and self._beside.due:
             given = self._iteration.given
-            leaves, nodes = graph_of(roots)
-            self._beside.look(leaves, recorded=self._subjects.recorded(), inputs=given)
-            self._beside.found += self._carried.grows(nodes, step=self.step)
+            self._beside.look(roots, recorded=self._subjects.recorded(), inputs=given, step=self.step)
 
     def _say(self, event: Mapping[str, Any]) -> None:
         """Writes one line, with the CPU time so far: outside, the lines are watched as they appear."""
