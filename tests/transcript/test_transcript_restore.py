@@ -6,12 +6,15 @@ The program runs in a fork, not in a sandbox: the sandbox has tests of its own.
 from typing import Any
 
 import pytest
+import torch
 
 from weighbridge.errors import EvidenceError
 from weighbridge.evidence.findings import Finding, Outcome
 from weighbridge.mechanisms.transcript.plans import segments_of
 from weighbridge.mechanisms.transcript.replay import _apart, replay
 from weighbridge.mechanisms.transcript.replay_plan import Leg
+from weighbridge.mechanisms.transcript.restoring import restore
+from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture
 from weighbridge.mechanisms.transcript.transcript import Transcript
 from weighbridge.mechanisms.transcript.verify import compare_replay
 
@@ -102,3 +105,35 @@ def test_no_stretch_sees_the_anchor_of_another() -> None:
         (Leg(12, 15, "b"),),
         (Leg(20, 30, "c"), Leg(30, 40)),
     ]
+
+
+def test_a_sparse_gradient_is_put_back_and_what_makes_none_is_refused() -> None:
+    def built() -> Subjects:
+        torch.manual_seed(0)
+        return Subjects({"model": torch.nn.EmbeddingBag(6, 2, sparse=True, mode="sum")}, {})
+
+    subjects = built()
+    (model,) = subjects.modules.values()
+    model(torch.tensor([[1, 4]])).sum().backward()
+    state = capture(subjects, step=3, gradients=subjects.carried(()))
+    name = "model/gradient/weight/sparse"
+    other = built()
+    restore(other, state)
+    back: Any = next(other.modules["model"].parameters()).grad
+    gone: Any = next(model.parameters()).grad
+    assert back.is_sparse and torch.equal(back.to_dense(), gone.to_dense())
+    again = capture(other, step=3, gradients=other.carried(()))
+    assert again.digest(bytes(32)) == state.digest(bytes(32))
+    for broken in (
+        {f"{name}/indices": torch.tensor([[1, 9]])},
+        {f"{name}/indices": torch.tensor([1, 4])},
+        {f"{name}/values": torch.ones(1, 2)},
+    ):
+        with pytest.raises(EvidenceError, match="no sparse tensor"):
+            restore(built(), TrainingState({**state.tensors, **broken}, state.plain))
+    for shape in ("6", [6, -2], None, [1 << 70, 2]):
+        with pytest.raises(EvidenceError, match="no sparse tensor"):
+            restore(built(), TrainingState(state.tensors, {**state.plain, f"{name}/shape": shape}))
+    fewer = {key: tensor for key, tensor in state.tensors.items() if key != f"{name}/values"}
+    with pytest.raises(EvidenceError, match="no sparse tensor"):
+        restore(built(), TrainingState(fewer, state.plain))

@@ -14,8 +14,9 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from weighbridge.errors import InputError
 from weighbridge.mechanisms.transcript.group_notes import state_note
 from weighbridge.mechanisms.transcript.ranks import Group, wrapped_as
+from weighbridge.mechanisms.transcript.restoring import restore
 from weighbridge.mechanisms.transcript.shards import local_of, pieces_of
-from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, restore
+from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture
 
 GROUP = Group(secret="ab" * 32, rank=0, world=1)
 

@@ -22,7 +22,8 @@ from weighbridge.mechanisms.transcript.loop import Iteration
 from weighbridge.mechanisms.transcript.ranks import Group
 from weighbridge.mechanisms.transcript.replay_plan import ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
-from weighbridge.mechanisms.transcript.state import TrainingState, generator_states, restore
+from weighbridge.mechanisms.transcript.restoring import restore
+from weighbridge.mechanisms.transcript.state import TrainingState, generator_states
 
 __all__ = ["ObservedReplay"]
 

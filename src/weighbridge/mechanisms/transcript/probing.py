@@ -18,7 +18,8 @@ from weighbridge.mechanisms.transcript.anchors import read_anchor
 from weighbridge.mechanisms.transcript.data import Dataset
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.replay_plan import Probe
-from weighbridge.mechanisms.transcript.state import Subjects, generator_states, restore
+from weighbridge.mechanisms.transcript.restoring import restore
+from weighbridge.mechanisms.transcript.state import Subjects, generator_states
 
 __all__ = ["Probing"]
 

@@ -28,8 +28,9 @@ from weighbridge.mechanisms.transcript.discovery import Discovery
 from weighbridge.mechanisms.transcript.loop import Iteration, LoopHooks
 from weighbridge.mechanisms.transcript.notices import NoticeBoard
 from weighbridge.mechanisms.transcript.recorder_parts import Committed, Resumption
+from weighbridge.mechanisms.transcript.restoring import restore
 from weighbridge.mechanisms.transcript.segment_writer import SegmentWriter
-from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters, restore
+from weighbridge.mechanisms.transcript.state import Subjects, TrainingState, capture, hyperparameters
 from weighbridge.mechanisms.transcript.watched import RecordingStoppedError
 
 __all__ = ["Recorder"]

@@ -18,8 +18,9 @@ from weighbridge.mechanisms.transcript.parents import weights_of
 from weighbridge.mechanisms.transcript.probing import Probing
 from weighbridge.mechanisms.transcript.replay_plan import Leg, ReplayPlan
 from weighbridge.mechanisms.transcript.replayer import Replayer
+from weighbridge.mechanisms.transcript.restoring import restore
 from weighbridge.mechanisms.transcript.rollouts import FOLDER, Rollouts
-from weighbridge.mechanisms.transcript.state import restore, seed_generators
+from weighbridge.mechanisms.transcript.state import seed_generators
 
 __all__ = ["Replaying"]
 
